@@ -1,0 +1,14 @@
+//! Newtypes, clock, randomness and synchronisation that every layer uses.
+//!
+//! Pure and small: nothing here knows what a volume is. The one file with `unsafe` is `os.rs`.
+
+mod clock;
+mod ids;
+mod rng;
+pub mod sync;
+
+pub use clock::{Clock, SystemClock, Timestamp};
+pub use ids::{
+    ChunkIx, ContentId, Epoch, Generation, Ino, InodeGen, PAGE_BYTES, PackNo, PageIx, VolumeId,
+};
+pub use rng::{OsRng, Rng, RngError};

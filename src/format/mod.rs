@@ -1,0 +1,5 @@
+//! Byte layouts: pure functions between bytes and structs, little-endian, no I/O, no crypto.
+//!
+//! `docs/FORMAT.md` holds the same tables for readers.
+
+pub mod record;
