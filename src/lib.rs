@@ -18,4 +18,5 @@
 
 pub mod base;
 pub mod format;
+pub mod fs;
 pub mod kv;

@@ -1,0 +1,90 @@
+//! What a file operation can end with, and the one place that maps it to errno.
+
+use thiserror::Error;
+
+/// Why a file operation did not happen.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum FsError {
+    /// No such name or inode.
+    #[error("no such file or directory")]
+    NoEntry,
+    /// The name exists.
+    #[error("file exists")]
+    Exists,
+    /// A directory was needed.
+    #[error("not a directory")]
+    NotDirectory,
+    /// A directory cannot be used so.
+    #[error("is a directory")]
+    IsDirectory,
+    /// The directory has entries.
+    #[error("directory not empty")]
+    NotEmpty,
+    /// An argument has no meaning here.
+    #[error("invalid argument")]
+    Invalid,
+    /// The caller may not.
+    #[error("operation not permitted")]
+    NotPermitted,
+    /// Name longer than 255 bytes.
+    #[error("file name too long")]
+    NameTooLong,
+    /// File size past the limit.
+    #[error("file too large")]
+    TooLarge,
+    /// Too many links to one inode.
+    #[error("too many links")]
+    TooManyLinks,
+    /// No such xattr.
+    #[error("no such attribute")]
+    NoAttribute,
+    /// The caller's buffer is too small.
+    #[error("result too large for the buffer")]
+    Range,
+    /// A value or list larger than the limits.
+    #[error("argument too large")]
+    TooBig,
+    /// Not possible on this kind of file.
+    #[error("operation not supported")]
+    NotSupported,
+    /// The store's file system is full.
+    #[error("no space left")]
+    NoSpace,
+    /// The quota of the volume is used up.
+    #[error("quota exceeded")]
+    Quota,
+    /// The volume was mounted read-only.
+    #[error("read-only file system")]
+    ReadOnly,
+    /// The store failed, or a record is not authentic; the log has the code.
+    #[error("input/output error ({0})")]
+    Io(&'static str),
+}
+
+impl FsError {
+    /// Returns the errno of Linux for it.
+    #[must_use]
+    pub fn errno(&self) -> i32 {
+        match self {
+            Self::NoEntry => libc::ENOENT,
+            Self::Exists => libc::EEXIST,
+            Self::NotDirectory => libc::ENOTDIR,
+            Self::IsDirectory => libc::EISDIR,
+            Self::NotEmpty => libc::ENOTEMPTY,
+            Self::Invalid => libc::EINVAL,
+            Self::NotPermitted => libc::EPERM,
+            Self::NameTooLong => libc::ENAMETOOLONG,
+            Self::TooLarge => libc::EFBIG,
+            Self::TooManyLinks => libc::EMLINK,
+            Self::NoAttribute => libc::ENODATA,
+            Self::Range => libc::ERANGE,
+            Self::TooBig => libc::E2BIG,
+            Self::NotSupported => libc::EOPNOTSUPP,
+            Self::NoSpace => libc::ENOSPC,
+            Self::Quota => libc::EDQUOT,
+            Self::ReadOnly => libc::EROFS,
+            Self::Io(_) => libc::EIO,
+        }
+    }
+}
