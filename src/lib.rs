@@ -17,6 +17,9 @@
 #![deny(missing_docs, unsafe_code)]
 
 pub mod base;
+pub mod crypto;
 pub mod format;
 pub mod fs;
 pub mod kv;
+pub mod sealed;
+pub mod txn;

@@ -2,4 +2,8 @@
 //!
 //! `docs/FORMAT.md` holds the same tables for readers.
 
+pub mod bytes;
+pub mod key;
+pub mod padding;
 pub mod record;
+pub mod root;

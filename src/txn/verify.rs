@@ -1,0 +1,80 @@
+//! The scan that verifies all set digests of a snapshot against the root in that snapshot.
+
+use crate::base::sync::Ordering;
+use crate::format::key::Key;
+use crate::format::root::{BUCKETS, Root};
+use crate::kv::Family;
+
+use super::{Txn, TxnError, digest};
+
+/// What a scan has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Records looked at, the root not counted.
+    pub records: u64,
+    /// Buckets whose sum differs from the root's.
+    pub bad_buckets: Vec<usize>,
+    /// The scan was asked to stop before its end.
+    pub stopped: bool,
+}
+
+impl Txn {
+    pub(super) fn run_verify(&self) {
+        match self.verify() {
+            Ok(v) if v.stopped => {}
+            Ok(v) if v.bad_buckets.is_empty() => self.verified.store(true, Ordering::Release),
+            Ok(v) => eprintln!(
+                "coffer: ERROR C-SETDIGEST: the records of {} of {BUCKETS} buckets are not those of the \
+                 last commit; nothing is deleted from the store any more; run a check of the volume",
+                v.bad_buckets.len()
+            ),
+            Err(e) => eprintln!("coffer: ERROR the set digests could not be verified: {e}"),
+        }
+    }
+
+    /// Sums all records of a snapshot and compares with its root (SECURITY 7.2).
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the snapshot's root is not authentic.
+    pub fn verify(&self) -> Result<Verdict, TxnError> {
+        let pin = self.pin();
+        let snapshot = self.records.snapshot()?;
+        let sealed_root = snapshot
+            .get(Family::Meta, Key::root().as_bytes())
+            .map_err(crate::sealed::SealedError::from)?
+            .ok_or(TxnError::NoRoot)?;
+        let root = Root::decode(&self.records.open(&Key::root(), &sealed_root)?.payload)?;
+        let mut sums = [[0_u8; 32]; BUCKETS];
+        let (mut records, mut stopped, mut foreign) = (0, false, 0_u64);
+        for family in [Family::Meta, Family::Page] {
+            let mut each = |k: &[u8], v: &[u8]| {
+                match Key::from_bytes(k) {
+                    Some(key) if key == Key::root() => {}
+                    Some(key) => {
+                        let term = self.records.term(&key, v);
+                        digest::add(&mut sums[self.records.bucket(&key)], &term);
+                        records += 1;
+                    }
+                    None => foreign += 1,
+                }
+                stopped = self.stop_scan.load(Ordering::Relaxed);
+                !stopped
+            };
+            snapshot
+                .for_each(family, &[0], &[0xff], &mut each)
+                .map_err(crate::sealed::SealedError::from)?;
+        }
+        drop(pin);
+        if foreign > 0 {
+            return Err(crate::sealed::SealedError::ForeignKey.into());
+        }
+        let bad = (0..BUCKETS)
+            .filter(|b| sums[*b] != root.digests[*b])
+            .collect();
+        Ok(Verdict {
+            records,
+            bad_buckets: bad,
+            stopped,
+        })
+    }
+}
