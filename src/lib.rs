@@ -17,9 +17,11 @@
 #![deny(missing_docs, unsafe_code)]
 
 pub mod base;
+pub mod block;
 pub mod crypto;
 pub mod format;
 pub mod fs;
 pub mod kv;
+pub mod meta;
 pub mod sealed;
 pub mod txn;

@@ -70,8 +70,7 @@ impl Key {
     /// Returns the key with these bytes, or none if no key looks like that.
     #[must_use]
     pub fn from_bytes(b: &[u8]) -> Option<Self> {
-        let first = *b.first()?;
-        kind_of(first)?;
+        kind_of(b)?;
         if b.len() > KEY_MAX_BYTES {
             return None;
         }
@@ -87,6 +86,12 @@ impl Key {
     #[must_use]
     pub fn root() -> Self {
         Self::new(Letter::Root, &[b"root"])
+    }
+
+    /// Returns the key of the settings of the volume that can change: quota, compression.
+    #[must_use]
+    pub fn settings() -> Self {
+        Self::new(Letter::Root, &[b"settings"])
     }
 
     /// Returns the key of a block reference.
@@ -122,7 +127,7 @@ impl Key {
     /// Returns the kind of record the key names.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        kind_of(self.bytes[0]).expect("every constructor checks the letter")
+        kind_of(self.as_bytes()).expect("every constructor checks the letter")
     }
 
     /// Returns the first key after all keys that start with this one.
@@ -153,8 +158,15 @@ impl Key {
     }
 }
 
-fn kind_of(letter: u8) -> Option<Kind> {
-    Some(match letter {
+fn kind_of(key: &[u8]) -> Option<Kind> {
+    if let [b'R', rest @ ..] = key {
+        return match rest {
+            b"root" => Some(Kind::Root),
+            b"settings" => Some(Kind::Quota),
+            _ => None,
+        };
+    }
+    Some(match key.first()? {
         b'C' => Kind::BlockRef,
         b'D' => Kind::Dirent,
         b'E' => Kind::Extents,
@@ -163,7 +175,6 @@ fn kind_of(letter: u8) -> Option<Kind> {
         b'L' => Kind::PackList,
         b'O' => Kind::Orphan,
         b'P' => Kind::Page,
-        b'R' => Kind::Root,
         b'S' => Kind::PackAccount,
         b'X' => Kind::Xattr,
         _ => return None,

@@ -3,7 +3,12 @@
 //! `docs/FORMAT.md` holds the same tables for readers.
 
 pub mod bytes;
+pub mod dirent;
+pub mod extents;
+pub mod inode;
 pub mod key;
+pub mod orphan;
 pub mod padding;
+pub mod page;
 pub mod record;
 pub mod root;

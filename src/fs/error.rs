@@ -2,6 +2,10 @@
 
 use thiserror::Error;
 
+use crate::block::BlockError;
+use crate::format::bytes::DecodeError;
+use crate::txn::TxnError;
+
 /// Why a file operation did not happen.
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
@@ -85,6 +89,48 @@ impl FsError {
             Self::Quota => libc::EDQUOT,
             Self::ReadOnly => libc::EROFS,
             Self::Io(_) => libc::EIO,
+        }
+    }
+}
+
+impl From<TxnError> for FsError {
+    /// Logs the cause: a caller only learns EIO.
+    fn from(e: TxnError) -> Self {
+        match &e {
+            TxnError::Sealed { no_space: true, .. } => Self::NoSpace,
+            TxnError::ReadOnly => Self::ReadOnly,
+            TxnError::Sealed { code, message, .. } => {
+                eprintln!("coffer: ERROR {code}: {message}");
+                Self::Io(code)
+            }
+            TxnError::Poisoned(_) => Self::Io("C-POISON"),
+            other => {
+                eprintln!("coffer: ERROR {other}");
+                Self::Io("C-DECODE")
+            }
+        }
+    }
+}
+
+impl From<DecodeError> for FsError {
+    fn from(e: DecodeError) -> Self {
+        TxnError::from(e).into()
+    }
+}
+
+impl From<BlockError> for FsError {
+    fn from(e: BlockError) -> Self {
+        match e {
+            BlockError::Txn(e) => e.into(),
+            BlockError::Store { no_space: true, .. } => Self::NoSpace,
+            BlockError::Store { message, .. } => {
+                eprintln!("coffer: ERROR C-STORE: {message}");
+                Self::Io("C-STORE")
+            }
+            BlockError::Damaged { code, id } => {
+                eprintln!("coffer: ERROR {code}: block {id}");
+                Self::Io(code)
+            }
         }
     }
 }

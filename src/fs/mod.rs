@@ -1,5 +1,13 @@
 //! POSIX semantics over records and blocks.
+//!
+//! `core` holds what every operation needs: transactions, names, the inode cache, the clock. `data`
+//! holds file contents: dirty buffers, flush, fold, truncation, orphans, space. The other files are
+//! the operations, one family each.
+//!
+//! Locks, in this order: a file's data lock (`data`), the open group (`txn::Op`), the caches.
 
+mod core;
+mod data;
 mod error;
 mod types;
 

@@ -4,8 +4,10 @@
 //! This layer and the transaction layer are the only ones that see the store: nothing above can
 //! write a plain byte to it.
 
+mod packs;
 mod records;
 
+pub use packs::SealedPacks;
 pub use records::{Batch, Record, Records, SealedError};
 
 #[cfg(test)]

@@ -1,0 +1,156 @@
+//! What every operation needs: transactions, record names, the cache of decoded inodes, the clock.
+
+use std::collections::HashMap;
+
+use crate::base::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::base::{Clock, Ino, Timestamp};
+use crate::meta::{Inode, Names};
+use crate::txn::{Op, Txn};
+
+use super::FsError;
+
+/// The shared middle of a file system.
+pub(super) struct Core {
+    pub(super) txn: Arc<Txn>,
+    pub(super) names: Names,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) read_only: bool,
+    inodes: InodeCache,
+}
+
+impl Core {
+    pub(super) fn new(txn: Arc<Txn>, clock: Arc<dyn Clock>, read_only: bool) -> Self {
+        let names = Names::new(Arc::clone(txn.records().keyset()));
+        Self {
+            txn,
+            names,
+            clock,
+            read_only,
+            inodes: InodeCache::default(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Begins an operation that changes the volume.
+    ///
+    /// # Errors
+    /// When the mount is read-only or the volume poisoned.
+    pub(super) fn begin(&self) -> Result<Op<'_>, FsError> {
+        if self.read_only {
+            return Err(FsError::ReadOnly);
+        }
+        Ok(self.txn.begin()?)
+    }
+
+    /// Returns an inode as the newest operation left it; size and times of dirty data are not in it
+    /// (`Data::overlay` adds them).
+    ///
+    /// # Errors
+    /// When there is none, or the store fails.
+    pub(super) fn inode(&self, ino: Ino) -> Result<Arc<Inode>, FsError> {
+        let seen = self.inodes.changes.load(Ordering::Acquire);
+        if let Some(i) = self.inodes.get(ino) {
+            return Ok(i);
+        }
+        let payload = self.txn.get(&self.names.inode(ino))?;
+        let inode = Arc::new(Inode::decode(&payload.ok_or(FsError::NoEntry)?)?);
+        self.inodes.insert_if_unchanged(ino, &inode, seen);
+        Ok(inode)
+    }
+
+    /// Returns an inode inside an operation.
+    ///
+    /// # Errors
+    /// When there is none, or the store fails.
+    pub(super) fn inode_in(&self, op: &Op<'_>, ino: Ino) -> Result<Arc<Inode>, FsError> {
+        // Only operations change the cache, and this one excludes all others: it is up to date.
+        if let Some(i) = self.inodes.get(ino) {
+            return Ok(i);
+        }
+        let payload = op.get(&self.names.inode(ino))?;
+        let inode = Arc::new(Inode::decode(&payload.ok_or(FsError::NoEntry)?)?);
+        self.inodes.set(ino, Some(&inode));
+        Ok(inode)
+    }
+
+    /// Sets an inode that exists.
+    pub(super) fn put_inode(&self, op: &mut Op<'_>, ino: Ino, inode: Inode) -> Arc<Inode> {
+        op.put(self.names.inode(ino), inode.encode());
+        let inode = Arc::new(inode);
+        self.inodes.set(ino, Some(&inode));
+        inode
+    }
+
+    /// Sets an inode whose number was never used.
+    pub(super) fn put_new_inode(&self, op: &mut Op<'_>, ino: Ino, inode: Inode) -> Arc<Inode> {
+        op.put_new(self.names.inode(ino), inode.encode());
+        let inode = Arc::new(inode);
+        self.inodes.set(ino, Some(&inode));
+        inode
+    }
+
+    /// Removes an inode.
+    pub(super) fn delete_inode(&self, op: &mut Op<'_>, ino: Ino) {
+        op.delete(self.names.inode(ino));
+        self.inodes.set(ino, None);
+    }
+}
+
+/// Inodes kept in each half of the cache: about 400 bytes each.
+const CACHE_HALF: usize = 16 << 10;
+
+/// Decoded inodes, in two halves: when the young one is full it becomes the old one, and what was
+/// not used since is forgotten.
+#[derive(Default)]
+struct InodeCache {
+    halves: Mutex<Halves>,
+    /// Counts changes, so that a reader that began before one does not bring back the old state.
+    changes: AtomicU64,
+}
+
+#[derive(Default)]
+struct Halves {
+    young: HashMap<Ino, Arc<Inode>>,
+    old: HashMap<Ino, Arc<Inode>>,
+}
+
+impl Halves {
+    fn insert(&mut self, ino: Ino, inode: Arc<Inode>) {
+        if self.young.len() >= CACHE_HALF {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(ino, inode);
+    }
+}
+
+impl InodeCache {
+    fn get(&self, ino: Ino) -> Option<Arc<Inode>> {
+        let mut h = self.halves.lock();
+        if let Some(i) = h.young.get(&ino) {
+            return Some(Arc::clone(i));
+        }
+        let i = h.old.remove(&ino)?;
+        h.insert(ino, Arc::clone(&i));
+        Some(i)
+    }
+
+    fn set(&self, ino: Ino, inode: Option<&Arc<Inode>>) {
+        let mut h = self.halves.lock();
+        self.changes.fetch_add(1, Ordering::Release);
+        h.old.remove(&ino);
+        match inode {
+            Some(i) => h.insert(ino, Arc::clone(i)),
+            None => drop(h.young.remove(&ino)),
+        }
+    }
+
+    fn insert_if_unchanged(&self, ino: Ino, inode: &Arc<Inode>, seen: u64) {
+        let mut h = self.halves.lock();
+        if self.changes.load(Ordering::Acquire) == seen {
+            h.insert(ino, Arc::clone(inode));
+        }
+    }
+}
