@@ -1,13 +1,15 @@
 //! What every operation needs: transactions, record names, the cache of decoded inodes, the clock.
 
-use std::collections::HashMap;
-
-use crate::base::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::base::sync::Arc;
 use crate::base::{Clock, Ino, Timestamp};
 use crate::meta::{Inode, Names};
 use crate::txn::{Op, Txn};
 
 use super::FsError;
+use super::cache::RecordCache;
+
+/// Inodes kept in each half of the cache: about 400 bytes each.
+const INODES_HALF: usize = 16 << 10;
 
 /// The shared middle of a file system.
 pub(super) struct Core {
@@ -15,7 +17,7 @@ pub(super) struct Core {
     pub(super) names: Names,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) read_only: bool,
-    inodes: InodeCache,
+    inodes: RecordCache<Ino, Inode>,
 }
 
 impl Core {
@@ -26,7 +28,7 @@ impl Core {
             names,
             clock,
             read_only,
-            inodes: InodeCache::default(),
+            inodes: RecordCache::new(INODES_HALF),
         }
     }
 
@@ -51,13 +53,13 @@ impl Core {
     /// # Errors
     /// When there is none, or the store fails.
     pub(super) fn inode(&self, ino: Ino) -> Result<Arc<Inode>, FsError> {
-        let seen = self.inodes.changes.load(Ordering::Acquire);
+        let mark = self.inodes.mark();
         if let Some(i) = self.inodes.get(ino) {
             return Ok(i);
         }
         let payload = self.txn.get(&self.names.inode(ino))?;
         let inode = Arc::new(Inode::decode(&payload.ok_or(FsError::NoEntry)?)?);
-        self.inodes.insert_if_unchanged(ino, &inode, seen);
+        self.inodes.insert_if_unchanged(ino, &inode, mark);
         Ok(inode)
     }
 
@@ -96,61 +98,5 @@ impl Core {
     pub(super) fn delete_inode(&self, op: &mut Op<'_>, ino: Ino) {
         op.delete(self.names.inode(ino));
         self.inodes.set(ino, None);
-    }
-}
-
-/// Inodes kept in each half of the cache: about 400 bytes each.
-const CACHE_HALF: usize = 16 << 10;
-
-/// Decoded inodes, in two halves: when the young one is full it becomes the old one, and what was
-/// not used since is forgotten.
-#[derive(Default)]
-struct InodeCache {
-    halves: Mutex<Halves>,
-    /// Counts changes, so that a reader that began before one does not bring back the old state.
-    changes: AtomicU64,
-}
-
-#[derive(Default)]
-struct Halves {
-    young: HashMap<Ino, Arc<Inode>>,
-    old: HashMap<Ino, Arc<Inode>>,
-}
-
-impl Halves {
-    fn insert(&mut self, ino: Ino, inode: Arc<Inode>) {
-        if self.young.len() >= CACHE_HALF {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(ino, inode);
-    }
-}
-
-impl InodeCache {
-    fn get(&self, ino: Ino) -> Option<Arc<Inode>> {
-        let mut h = self.halves.lock();
-        if let Some(i) = h.young.get(&ino) {
-            return Some(Arc::clone(i));
-        }
-        let i = h.old.remove(&ino)?;
-        h.insert(ino, Arc::clone(&i));
-        Some(i)
-    }
-
-    fn set(&self, ino: Ino, inode: Option<&Arc<Inode>>) {
-        let mut h = self.halves.lock();
-        self.changes.fetch_add(1, Ordering::Release);
-        h.old.remove(&ino);
-        match inode {
-            Some(i) => h.insert(ino, Arc::clone(i)),
-            None => drop(h.young.remove(&ino)),
-        }
-    }
-
-    fn insert_if_unchanged(&self, ino: Ino, inode: &Arc<Inode>, seen: u64) {
-        let mut h = self.halves.lock();
-        if self.changes.load(Ordering::Acquire) == seen {
-            h.insert(ino, Arc::clone(inode));
-        }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! Locks, in this order: a file's data lock (`data`), the open group (`txn::Op`), the caches.
 
+mod cache;
 mod core;
 mod data;
 mod error;
