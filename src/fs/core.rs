@@ -94,6 +94,20 @@ impl Core {
         inode
     }
 
+    /// Removes an inode with its large xattrs.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(super) fn remove_inode_records(
+        &self,
+        op: &mut Op<'_>,
+        ino: Ino,
+        _inode: &Inode,
+    ) -> Result<(), FsError> {
+        self.delete_inode(op, ino);
+        Ok(())
+    }
+
     /// Removes an inode.
     pub(super) fn delete_inode(&self, op: &mut Op<'_>, ino: Ino) {
         op.delete(self.names.inode(ino));

@@ -1,0 +1,173 @@
+//! Space: the quota, the room left in the store, and the bound of dirty data.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::base::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::block::Blocks;
+use crate::fs::{FsError, StatFs};
+
+use super::Data;
+use super::geometry::PAGE;
+
+/// Dirty data and data on its way to the packs, in bytes: beyond it writers wait.
+pub(super) const DIRTY_MAX_BYTES: usize = 64 << 20;
+
+/// Dirty data at which flushing begins without being asked.
+const DIRTY_START_BYTES: usize = DIRTY_MAX_BYTES / 4;
+
+/// How long a reading of the store's free space is used.
+const FREE_AGE: Duration = Duration::from_millis(200);
+
+/// Free space below which no new names or inodes are made: what their records and the log may need
+/// before the next reading.
+const METADATA_MIN_BYTES: u64 = 4 << 20;
+
+type Parked = Box<dyn FnOnce() + Send>;
+
+/// Counters of space, and the writers that wait for some.
+pub(super) struct Space {
+    quota_pages: Option<u64>,
+    used_pages: AtomicU64,
+    reserved_pages: AtomicU64,
+    dirty_bytes: AtomicUsize,
+    free: Mutex<Free>,
+    parked: Mutex<VecDeque<Parked>>,
+}
+
+struct Free {
+    at: Option<Instant>,
+    bytes: u64,
+}
+
+impl Space {
+    pub(super) fn new(quota_bytes: Option<u64>, used_pages: u64) -> Self {
+        Self {
+            quota_pages: quota_bytes.map(|b| b / PAGE),
+            used_pages: AtomicU64::new(used_pages),
+            reserved_pages: AtomicU64::new(0),
+            dirty_bytes: AtomicUsize::new(0),
+            free: Mutex::new(Free { at: None, bytes: 0 }),
+            parked: Mutex::new(VecDeque::new()),
+        }
+    }
+
+    pub(super) fn has_quota(&self) -> bool {
+        self.quota_pages.is_some()
+    }
+
+    /// Reserves quota for pages that were holes.
+    pub(super) fn reserve(&self, pages: u64) -> Result<(), FsError> {
+        let Some(quota) = self.quota_pages else {
+            return Ok(());
+        };
+        let reserved = self.reserved_pages.fetch_add(pages, Ordering::AcqRel) + pages;
+        if self.used_pages.load(Ordering::Acquire) + reserved > quota {
+            self.unreserve(pages);
+            return Err(FsError::Quota);
+        }
+        Ok(())
+    }
+
+    pub(super) fn unreserve(&self, pages: u64) {
+        self.reserved_pages.fetch_sub(pages, Ordering::AcqRel);
+    }
+
+    /// Notes a change of the pages in use, made inside an operation.
+    pub(super) fn used(&self, before: u64, after: u64) {
+        if after >= before {
+            self.used_pages.fetch_add(after - before, Ordering::AcqRel);
+        } else {
+            self.used_pages.fetch_sub(before - after, Ordering::AcqRel);
+        }
+    }
+
+    pub(super) fn used_pages(&self) -> u64 {
+        self.used_pages.load(Ordering::Acquire)
+    }
+
+    pub(super) fn dirtied(&self, bytes: usize) {
+        self.dirty_bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    pub(super) fn cleaned(&self, bytes: usize) {
+        self.dirty_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    fn unwritten_bytes(&self, blocks: &Blocks) -> usize {
+        self.dirty_bytes.load(Ordering::Acquire) + blocks.unlanded_bytes()
+    }
+}
+
+impl Data {
+    /// Takes room for `bytes` from the store's free space.
+    pub(super) fn admit_bytes(&self, bytes: u64) -> Result<(), FsError> {
+        let mut free = self.space.free.lock();
+        let now = self.core.clock.monotonic();
+        let fresh = free.at.is_some_and(|at| now < at + FREE_AGE);
+        if !fresh || free.bytes < bytes {
+            free.bytes = self.blocks.free_bytes()?;
+            free.at = Some(now);
+        }
+        if free.bytes < bytes {
+            return Err(FsError::NoSpace);
+        }
+        free.bytes -= bytes;
+        Ok(())
+    }
+
+    /// Fails with `NoSpace` when the store's file system has no room left for new metadata. For
+    /// operations that make names or inodes, not for those that remove.
+    ///
+    /// # Errors
+    /// Also when the store cannot be asked.
+    pub(in crate::fs) fn admit_metadata(&self) -> Result<(), FsError> {
+        self.admit_bytes(METADATA_MIN_BYTES)?;
+        self.space.free.lock().bytes += METADATA_MIN_BYTES - PAGE;
+        Ok(())
+    }
+
+    /// Calls `go` now, or once there is less dirty data than the bound.
+    pub(super) fn pace(&self, go: Parked) {
+        if self.space.dirty_bytes.load(Ordering::Acquire) >= DIRTY_START_BYTES {
+            self.jobs.flush_all();
+        }
+        if self.space.unwritten_bytes(&self.blocks) < DIRTY_MAX_BYTES {
+            return go();
+        }
+        self.space.parked.lock().push_back(go);
+        let jobs = Arc::clone(&self.jobs);
+        self.blocks.land(Box::new(move |_| jobs.flush_all()));
+    }
+
+    /// Lets waiting writers go if there is room again, or if waiting is in vain.
+    pub(super) fn release_parked(&self, in_vain: bool) {
+        let room = || self.space.unwritten_bytes(&self.blocks) < DIRTY_MAX_BYTES;
+        if in_vain || room() {
+            let parked = std::mem::take(&mut *self.space.parked.lock());
+            for go in parked {
+                go();
+            }
+        }
+    }
+
+    /// Returns the space of the volume, or of its quota, in logical pages.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub(in crate::fs) fn statfs(&self) -> Result<StatFs, FsError> {
+        let used = self.space.used_pages();
+        let store_free = self.blocks.free_bytes()? / PAGE;
+        let (blocks, free_blocks) = match self.space.quota_pages {
+            Some(quota) => (quota, quota.saturating_sub(used).min(store_free)),
+            None => (used + store_free, store_free),
+        };
+        let inodes = self.core.txn.root().inodes;
+        Ok(StatFs {
+            blocks,
+            free_blocks,
+            files: inodes + free_blocks,
+            free_files: free_blocks,
+        })
+    }
+}
