@@ -3,7 +3,9 @@
 //! Pure and small: nothing here knows what a volume is. The one file with `unsafe` is `os.rs`.
 
 mod clock;
+pub mod hardening;
 mod ids;
+pub mod os;
 mod rng;
 pub mod sync;
 

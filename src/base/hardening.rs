@@ -1,0 +1,40 @@
+//! What a process that holds keys gives up: dumps, cores, new privileges, capabilities.
+//!
+//! Capabilities and `no_new_privs` belong to a thread and pass to the threads it starts: call these
+//! before the process starts its second one.
+
+use std::io;
+
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+/// Makes the process unreadable for others: no core dump, no ptrace, no /proc/PID/mem, and no
+/// privileges from programs it might start.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn deny_inspection() -> io::Result<()> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    let no_core = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    rustix::process::setrlimit(Resource::Core, no_core)?;
+    rustix::thread::set_no_new_privs(true)?;
+    Ok(())
+}
+
+/// Drops every capability of the calling thread for good.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn drop_capabilities() -> io::Result<()> {
+    rustix::thread::clear_ambient_capability_set()?;
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, none)?;
+    Ok(())
+}

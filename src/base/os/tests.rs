@@ -1,0 +1,75 @@
+use super::*;
+
+fn cells_in_use() -> u32 {
+    SLAB.lock().iter().map(|p| p.used.count_ones()).sum()
+}
+
+#[test]
+fn values_share_pages_and_do_not_overlap() {
+    let many: Vec<Locked<[u8; 32]>> = (0..200_u8)
+        .map(|i| Locked::new([i; 32]).expect("locked memory"))
+        .collect();
+    for (i, v) in many.iter().enumerate() {
+        assert_eq!(usize::from(v[0]), i);
+        assert_eq!(v[0], v[31]);
+    }
+    let bases = |s: &[Page]| s.len();
+    assert!(bases(&SLAB.lock()) < 200);
+    assert!(cells_in_use() >= 200);
+}
+
+#[test]
+fn a_dropped_value_is_wiped_and_dropped_once() {
+    use std::sync::Arc;
+    let owner = Arc::new(());
+    let locked = Locked::new(Arc::clone(&owner)).expect("locked memory");
+    assert_eq!(Arc::strong_count(&owner), 2);
+    drop(locked);
+    assert_eq!(Arc::strong_count(&owner), 1);
+    let mut buffer = LockedBytes::zeroed(100).expect("locked memory");
+    buffer.fill(7);
+    buffer.truncate(10);
+    assert_eq!(&*buffer, &[7; 10]);
+    assert!(buffer.cells.bytes()[10..].iter().all(|b| *b == 0));
+}
+
+#[test]
+fn a_large_buffer_has_pages_of_its_own() {
+    let mut b = LockedBytes::zeroed(65_536).expect("locked memory");
+    assert!(b.iter().all(|x| *x == 0));
+    b.fill(1);
+    assert_eq!(b.len(), 65_536);
+}
+
+#[test]
+fn both_kinds_of_memory_are_locked() {
+    for map in [map_secret, map_mlocked] {
+        let at = map(page_bytes()).expect("the kernel has both");
+        let smaps = std::fs::read_to_string("/proc/self/smaps").expect("procfs");
+        let start = format!("{:x}-", at.as_ptr().addr());
+        let flags = smaps
+            .lines()
+            .skip_while(|l| !l.starts_with(&start))
+            .find(|l| l.starts_with("VmFlags:"))
+            .expect("the mapping is listed");
+        assert!(flags.contains(" lo"), "{flags}");
+        assert!(flags.contains(" dd"), "{flags}");
+        unmap(at, page_bytes());
+    }
+}
+
+#[test]
+fn the_stack_below_is_overwritten() {
+    #[inline(never)]
+    fn leave_a_mark() -> usize {
+        let mark = std::hint::black_box([0xa5_u8; 512]);
+        std::hint::black_box(mark.as_ptr()).addr()
+    }
+    let at = leave_a_mark();
+    scrub_stack(64 * 1024);
+    let memory = std::fs::File::open("/proc/self/mem").expect("procfs");
+    let mut left = [0xa5_u8; 512];
+    let offset = u64::try_from(at).expect("an address");
+    std::os::unix::fs::FileExt::read_exact_at(&memory, &mut left, offset).expect("our own stack");
+    assert!(left.iter().filter(|b| **b == 0xa5).count() < 64);
+}
