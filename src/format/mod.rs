@@ -4,7 +4,9 @@
 
 pub mod bytes;
 pub mod dirent;
+pub mod envelope;
 pub mod extents;
+pub mod header;
 pub mod inode;
 pub mod key;
 pub mod orphan;
