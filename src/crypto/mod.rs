@@ -1,12 +1,33 @@
 //! Ciphers, key derivation, signatures and secret types: pure, no I/O.
+//!
+//! The one layer that sees key bytes. Keys live in locked memory and are derived and expanded on
+//! the key thread ([`on_key_thread`]); other threads hold handles, and the only key on their stack
+//! is the one of the message at hand.
+
+mod derive;
+mod key_thread;
+mod keyring;
+mod keyset;
+mod nonce;
+mod secret;
+mod slot;
+mod tier;
+mod xaes;
 
 use thiserror::Error;
 
-use crate::base::{ContentId, Epoch, RngError, VolumeId};
-use crate::format::record::Kind;
+use crate::base::os::LockedMemoryError;
+use crate::base::{ContentId, Epoch, RngError};
+use crate::format::bytes::DecodeError;
+use crate::format::header::{Argon2Cost, CHECKSUM_BYTES};
 
-/// Bytes that sealing adds to a frame of a block: nonce and tag.
-pub const FRAME_OVERHEAD_BYTES: usize = 40;
+pub use crate::format::envelope::FRAME_OVERHEAD_BYTES;
+pub use key_thread::on_key_thread;
+pub use keyring::{EPOCHS_MAX, EpochInfo, EpochState, Keyring, VOLUME_LABEL_MAX_BYTES};
+pub use keyset::Keyset;
+pub use secret::{Secret, SecretBytes};
+pub use slot::SlotKeys;
+pub use tier::{TierKey, verify_header};
 
 /// Why something could not be sealed or opened.
 #[derive(Debug, Error)]
@@ -21,20 +42,62 @@ pub enum CryptoError {
     /// No random bytes.
     #[error("no randomness")]
     Rng(#[from] RngError),
+    /// No memory for secrets.
+    #[error("no memory for secrets")]
+    LockedMemory(#[from] LockedMemoryError),
+    /// No thread for the work with keys.
+    #[error("no thread for the keys")]
+    Thread(#[source] std::io::Error),
+    /// Argon2id is not defined for these parameters.
+    #[error("C-KDFCAP: Argon2id is not defined for {0}")]
+    KdfParameters(Argon2Cost),
+    /// The memory that Argon2id needs cannot be had.
+    #[error("C-KDFCAP: no memory for Argon2id with {0}")]
+    KdfMemory(Argon2Cost),
+    /// A secret could not be read.
+    #[error("the secret cannot be read")]
+    SecretUnreadable(#[source] std::io::Error),
+    /// A secret is longer than any key file may be.
+    #[error(
+        "C-SECRETFORM: the secret is longer than {} bytes",
+        SecretBytes::MAX_BYTES
+    )]
+    SecretTooLong,
+    /// A label is too long or has control characters.
+    #[error("a label has at most {VOLUME_LABEL_MAX_BYTES} bytes and no control characters")]
+    Label,
+    /// The keyring is authentic but has not its layout.
+    #[error("C-DECODE: the keyring is malformed")]
+    Keyring,
 }
 
-/// What a keyed name hash is for; each has its own domain.
+impl From<DecodeError> for CryptoError {
+    fn from(_: DecodeError) -> Self {
+        Self::Keyring
+    }
+}
+
+/// What a keyed name hash is for; each has its own domain, so that keys of different families do
+/// not show that they belong to one inode. The numbers are part of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "face only")]
+#[repr(u8)]
 pub enum PrfDomain {
-    Inode,
-    Dir,
-    Name,
-    Extent,
-    Page,
-    Xattr,
-    XattrName,
-    Orphan,
+    /// A group of inodes.
+    Inode = 1,
+    /// A directory, in the keys of its entries.
+    Dir = 2,
+    /// A name in a directory.
+    Name = 3,
+    /// An inode, in the keys of its extents.
+    Extent = 4,
+    /// An inode, in the keys of its pages.
+    Page = 5,
+    /// An inode, in the keys of its extended attributes.
+    Xattr = 6,
+    /// The name of an extended attribute.
+    XattrName = 7,
+    /// An inode, in the key of its orphan record.
+    Orphan = 8,
 }
 
 /// One frame of a block before sealing.
@@ -65,88 +128,14 @@ pub struct FramePlace<'a> {
     pub raw_len: u32,
 }
 
-/// The keys of an open volume, as handles; the secrets lie in locked memory.
-pub struct Keyset {}
-
-#[expect(
-    unused_variables,
-    missing_docs,
-    clippy::missing_errors_doc,
-    reason = "face only, filled next"
-)]
-impl Keyset {
-    /// A keyset whose secrets are all derived from `seed`, for tests of the layers above.
-    #[cfg(test)]
-    #[must_use]
-    pub fn for_tests(seed: u8) -> Self {
-        unimplemented!()
-    }
-    #[must_use]
-    pub fn volume_id(&self) -> VolumeId {
-        unimplemented!()
-    }
-    #[must_use]
-    pub fn active_epoch(&self) -> Epoch {
-        unimplemented!()
-    }
-    /// False with an `ro` slot.
-    #[must_use]
-    pub fn can_write(&self) -> bool {
-        unimplemented!()
-    }
-    /// Seals a record's plaintext into an envelope (SECURITY 5.1).
-    pub fn seal(&self, kind: Kind, name: &[u8], plain: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        unimplemented!()
-    }
-    pub fn open(&self, kind: Kind, name: &[u8], e: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        unimplemented!()
-    }
-    /// Keyed BLAKE3 of a chunk's plaintext.
-    #[must_use]
-    pub fn content_id(&self, chunk: &[u8]) -> ContentId {
-        unimplemented!()
-    }
-    /// Appends each frame as nonce | ciphertext | tag to `out`, under the active epoch; one call to
-    /// the source of randomness for all nonces. Each frame grows by [`FRAME_OVERHEAD_BYTES`].
-    pub fn seal_frames(
-        &self,
-        id: &ContentId,
-        frames: &[FramePlain<'_>],
-        out: &mut Vec<u8>,
-    ) -> Result<(), CryptoError> {
-        unimplemented!()
-    }
-    /// Opens a frame in place and returns its stored (maybe compressed) bytes.
-    pub fn open_frame<'a>(
-        &self,
-        place: FramePlace<'_>,
-        sealed: &'a mut [u8],
-    ) -> Result<&'a [u8], CryptoError> {
-        unimplemented!()
-    }
-    #[must_use]
-    pub fn prf16(&self, d: PrfDomain, args: &[&[u8]]) -> [u8; 16] {
-        unimplemented!()
-    }
-    #[must_use]
-    pub fn digest_term(&self, key: &[u8], sealed: &[u8]) -> [u8; 32] {
-        unimplemented!()
-    }
-    #[must_use]
-    pub fn bucket_hash(&self, key: &[u8]) -> u8 {
-        unimplemented!()
-    }
-    /// None with keys that cannot sign.
-    #[must_use]
-    pub fn sign_root(&self, m: &[u8]) -> Option<[u8; 64]> {
-        unimplemented!()
-    }
-    pub fn verify_root(&self, m: &[u8], s: &[u8; 64]) -> Result<(), CryptoError> {
-        unimplemented!()
-    }
-    /// Identity of the key hierarchy, for anchors and people.
-    #[must_use]
-    pub fn fingerprint(&self) -> [u8; 16] {
-        unimplemented!()
-    }
+/// Returns the checksum of a header: it finds torn writes, and proves nothing.
+#[must_use]
+pub fn header_checksum(body: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    *blake3::hash(body)
+        .as_bytes()
+        .first_chunk()
+        .expect("a hash is longer than the checksum")
 }
+
+#[cfg(test)]
+mod tests;
