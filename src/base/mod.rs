@@ -2,6 +2,7 @@
 //!
 //! Pure and small: nothing here knows what a volume is. The one file with `unsafe` is `os.rs`.
 
+mod aligned;
 mod clock;
 pub mod hardening;
 mod ids;
@@ -9,6 +10,7 @@ pub mod os;
 mod rng;
 pub mod sync;
 
+pub use aligned::{AlignedBuf, DIRECT_IO_ALIGN};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use ids::{
     ChunkIx, ContentId, Epoch, Generation, Ino, InodeGen, PAGE_BYTES, PackNo, PageIx, VolumeId,

@@ -5,11 +5,25 @@
 //! `volume` may name this layer. No RocksDB or file type crosses its border, batches and scans are
 //! bounded, so that another engine can stand in its place.
 
+pub mod files;
+pub mod rocks;
+
 use std::sync::Arc;
 
 use thiserror::Error;
 
 use crate::base::PackNo;
+
+/// What a store is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reading and writing; what is absent is created.
+    Create,
+    /// Reading and writing of a store that exists.
+    ReadWrite,
+    /// Reading only: nothing in the store's directory is changed.
+    ReadOnly,
+}
 
 /// What went wrong in the store.
 #[derive(Debug, Error)]
@@ -141,6 +155,11 @@ pub trait Kv: KvRead {
     /// # Errors
     /// When the engine cannot write.
     fn compact(&self) -> Result<(), KvError>;
+
+    /// Returns true if the store was opened for reading only.
+    fn is_read_only(&self) -> bool {
+        false
+    }
 
     /// Returns the memory the engine uses for caches and buffers, in bytes.
     fn memory_bytes(&self) -> u64;
