@@ -2,6 +2,8 @@
 //!
 //! `docs/FORMAT.md` holds the same tables for readers.
 
+pub mod account;
+pub mod blockref;
 pub mod bytes;
 pub mod dirent;
 pub mod envelope;
@@ -12,5 +14,6 @@ pub mod key;
 pub mod orphan;
 pub mod padding;
 pub mod page;
+pub mod punch;
 pub mod record;
 pub mod root;

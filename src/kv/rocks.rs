@@ -119,11 +119,14 @@ fn store_options(access: Access) -> Options {
     o.set_enable_write_thread_adaptive_yield(false);
     o.set_stats_dump_period_sec(0);
     o.set_stats_persist_period_sec(0);
-    o.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Error, |level, text| {
-        if matches!(level, LogLevel::Error | LogLevel::Fatal) {
-            eprintln!("coffer: ERROR C-STORE: {}", text.trim_end());
-        }
-    }));
+    o.set_info_logger(InfoLogger::new_callback_logger(
+        LogLevel::Error,
+        |level, text| {
+            if matches!(level, LogLevel::Error | LogLevel::Fatal) {
+                eprintln!("coffer: ERROR C-STORE: {}", text.trim_end());
+            }
+        },
+    ));
     o
 }
 
@@ -311,7 +314,10 @@ impl Kv for Rocks {
 
     fn compact(&self) -> Result<(), KvError> {
         self.flush()?;
-        let errors = |cf| self.db.property_int_value_cf(cf, properties::BACKGROUND_ERRORS);
+        let errors = |cf| {
+            self.db
+                .property_int_value_cf(cf, properties::BACKGROUND_ERRORS)
+        };
         let mut options = CompactOptions::default();
         options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
         for cf in self.families("compact")? {
