@@ -1,1 +1,3 @@
+//! The command `coffer`.
+
 fn main() {}

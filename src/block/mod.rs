@@ -96,6 +96,7 @@ pub struct Blocks {}
     unused_variables,
     missing_docs,
     clippy::missing_errors_doc,
+    clippy::needless_pass_by_value,
     reason = "face only, filled next"
 )]
 impl Blocks {

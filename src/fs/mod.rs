@@ -27,6 +27,8 @@ pub struct Fs {}
     unused_variables,
     missing_docs,
     clippy::missing_errors_doc,
+    clippy::needless_pass_by_value,
+    clippy::ptr_arg,
     reason = "face only, filled next"
 )]
 impl Fs {

@@ -59,11 +59,11 @@ impl Data {
     }
 
     /// Goes on with a flush whose blocks have landed.
-    pub(super) fn landed(&self, ino: Ino, result: Result<(), FsError>) {
+    pub(super) fn landed(&self, ino: Ino, result: &Result<(), FsError>) {
         let calls = self.files.with_dirty(ino, |f| {
             let mut calls = Calls::default();
             if result.is_err() && f.flushing.take().is_some() {
-                calls.add(std::mem::take(&mut f.current), &result);
+                calls.add(std::mem::take(&mut f.current), result);
                 return calls;
             }
             self.advance(ino, f)
@@ -133,10 +133,13 @@ impl Data {
     }
 }
 
+/// What a caller will be told, and the caller.
+type End = (Result<(), FsError>, Option<Done<()>>);
+
 /// Tells one caller when several flushes have ended; the first error wins.
 struct Countdown {
     left: AtomicUsize,
-    end: Mutex<(Result<(), FsError>, Option<Done<()>>)>,
+    end: Mutex<End>,
 }
 
 impl Countdown {

@@ -47,7 +47,9 @@ impl Jobs {
     }
 
     pub(super) fn landed(&self, ino: Ino, result: Result<(), FsError>) {
-        self.change(|s| drop(s.landed.insert(ino, result)));
+        self.change(|s| {
+            s.landed.insert(ino, result);
+        });
     }
 
     pub(super) fn cut(&self, ino: Ino) {

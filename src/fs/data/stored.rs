@@ -50,10 +50,8 @@ impl Data {
         let txn = &*self.core.txn;
         let extents = self.extents(txn, ino, &inode, group)?;
         let one_page = at / PAGE_BYTES == (at + out.len() - 1) / PAGE_BYTES;
-        if extents.has_pages(slot) && one_page {
-            if self.read_page(ino, chunk, at, out)? {
-                return Ok(());
-            }
+        if extents.has_pages(slot) && one_page && self.read_page(ino, chunk, at, out)? {
+            return Ok(());
         }
         match extents.block(slot) {
             Some(id) => {
