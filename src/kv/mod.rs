@@ -1,12 +1,19 @@
 //! The key-value store and the packs: what lies on the disk below everything sealed.
 //!
-//! Two traits, each with one real adapter ([`rocks`], [`files`]) and a fault-injecting wrapper
-//! ([`faulty`]). Nothing here knows keys, records or plaintext; nothing above `sealed`, `txn` and
+//! Two traits, each with one real adapter ([`rocks`], [`files`]); tests have one in memory and
+//! wrappers that inject faults. Nothing here knows keys, records or plaintext; nothing above `sealed`, `txn` and
 //! `volume` may name this layer. No RocksDB or file type crosses its border, batches and scans are
 //! bounded, so that another engine can stand in its place.
 
+#[cfg(test)]
+pub mod faulty;
 pub mod files;
+#[cfg(test)]
+pub mod memory;
 pub mod rocks;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -86,6 +93,17 @@ pub enum Change {
     Delete(Family, Vec<u8>),
 }
 
+impl Change {
+    /// Returns about how many bytes the change takes in the engine's batch.
+    fn encoded_bytes(&self) -> usize {
+        // A tag, the family's number and two lengths of at most five bytes.
+        16 + match self {
+            Self::Put(_, k, v) => k.len() + v.len(),
+            Self::Delete(_, k) => k.len(),
+        }
+    }
+}
+
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
@@ -137,6 +155,13 @@ pub trait Kv: KvRead {
     /// # Errors
     /// When the batch is not known to be applied; the caller must then treat the store as failed.
     fn write(&self, batch: Vec<Change>, sync: bool) -> Result<(), KvError>;
+
+    /// Brings the store back after a write found its file system full; called once there is space
+    /// again, and only then. A batch that failed so may be written anew.
+    ///
+    /// # Errors
+    /// When the store takes no writes yet, for whatever reason.
+    fn recover(&self) -> Result<(), KvError>;
 
     /// Returns a consistent, read-only view of this moment.
     ///

@@ -8,11 +8,13 @@
 //! and three write buffers for each family.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
-    CompactOptions, DB, DBRecoveryMode, FlushOptions, InfoLogger, LogLevel, LruCacheOptions,
-    Options, ReadOptions, Snapshot, WriteBatch, WriteOptions, properties,
+    CompactOptions, DB, DBRecoveryMode, DEFAULT_COLUMN_FAMILY_NAME, FlushOptions, InfoLogger,
+    LogLevel, LruCacheOptions, Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
+    properties,
 };
 use self_cell::self_cell;
 
@@ -42,6 +44,14 @@ const REMOVALS: (usize, usize) = (64, 128);
 /// The same for the write buffer: it is flushed when one step of a scan skips so many entries.
 const BUFFER_REMOVALS: &str =
     "memtable_op_scan_flush_trigger=4096;memtable_avg_op_scan_flush_trigger=512";
+
+/// Write buffer of the engine's own family, which is never used: the engine sizes the log it
+/// allocates ahead, and the space it wants to see after the disk was full, by the sum of all.
+const UNUSED_BUFFER_BYTES: usize = 64 << 10;
+/// After a full disk the engine looks every five seconds whether there is space, flushes then, and
+/// tells nobody: it is asked so often, in such steps.
+const RECOVERY_TRIES: usize = 200;
+const RECOVERY_STEP: Duration = Duration::from_millis(50);
 
 const FAMILIES: [&str; 2] = [name(Family::Meta), name(Family::Page)];
 
@@ -74,7 +84,11 @@ impl Rocks {
         lru.set_num_shard_bits(CACHE_SHARD_BITS);
         let cache = Cache::new_lru_cache_opts(&lru);
         let family = family_options(&cache)?;
-        let families = FAMILIES.map(|n| ColumnFamilyDescriptor::new(n, family.clone()));
+        let mut unused = Options::default();
+        unused.set_write_buffer_size(UNUSED_BUFFER_BYTES);
+        let unused = ColumnFamilyDescriptor::new(DEFAULT_COLUMN_FAMILY_NAME, unused);
+        let used = FAMILIES.map(|n| ColumnFamilyDescriptor::new(n, family.clone()));
+        let families = used.into_iter().chain([unused]);
         let options = store_options(access);
         let db = match access {
             Access::ReadOnly => DB::open_cf_descriptors_read_only(&options, dir, families, false),
@@ -297,6 +311,20 @@ impl Kv for Rocks {
         self.db.write_opt(native, options).map_err(engine("write"))
     }
 
+    fn recover(&self) -> Result<(), KvError> {
+        let mut result = Ok(());
+        for _ in 0..RECOVERY_TRIES {
+            let nothing = WriteBatch::default();
+            let tried = self.db.write_opt(nothing, &self.synced);
+            result = tried.map_err(engine("recover"));
+            match &result {
+                Err(KvError::NoSpace { .. }) => std::thread::sleep(RECOVERY_STEP),
+                _ => break,
+            }
+        }
+        result
+    }
+
     fn snapshot(&self) -> Result<Arc<dyn KvRead>, KvError> {
         let cell = Pinned::new(Arc::clone(&self.db), |db| db.snapshot());
         let mut point = ReadOptions::default();
@@ -356,17 +384,6 @@ impl Kv for Rocks {
             .flatten()
             .sum();
         buffers + u64::try_from(self.cache.get_usage()).unwrap_or(u64::MAX)
-    }
-}
-
-impl Change {
-    /// Returns about how many bytes the change takes in the engine's batch.
-    fn encoded_bytes(&self) -> usize {
-        // A tag, the family's number and two lengths of at most five bytes.
-        16 + match self {
-            Self::Put(_, k, v) => k.len() + v.len(),
-            Self::Delete(_, k) => k.len(),
-        }
     }
 }
 

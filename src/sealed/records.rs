@@ -104,6 +104,12 @@ impl Records {
         &self.keyset
     }
 
+    /// Returns true if records can be written: the keys allow it and the store was opened for it.
+    #[must_use]
+    pub fn can_write(&self) -> bool {
+        self.keyset.can_write() && !self.kv.is_read_only()
+    }
+
     /// Seals a payload for its place.
     ///
     /// # Errors
@@ -187,9 +193,21 @@ impl Records {
         to: &Key,
         limit: usize,
     ) -> Result<Vec<(Key, Record)>, SealedError> {
-        let pairs = self
-            .kv
-            .scan(family(from), from.as_bytes(), to.as_bytes(), limit)?;
+        self.scan_in(&*self.kv, from, to, limit)
+    }
+
+    /// As [`Self::scan`], of a view that [`Self::snapshot`] has returned.
+    ///
+    /// # Errors
+    /// When the store fails or a value is not authentic.
+    pub fn scan_in(
+        &self,
+        view: &dyn KvRead,
+        from: &Key,
+        to: &Key,
+        limit: usize,
+    ) -> Result<Vec<(Key, Record)>, SealedError> {
+        let pairs = view.scan(family(from), from.as_bytes(), to.as_bytes(), limit)?;
         pairs
             .into_iter()
             .map(|(k, v)| {
@@ -231,6 +249,14 @@ impl Records {
     /// When it is not known to be applied.
     pub fn write(&self, batch: Batch) -> Result<(), SealedError> {
         Ok(self.kv.write(batch.changes, true)?)
+    }
+
+    /// Brings a store back that was full, now that there is space again.
+    ///
+    /// # Errors
+    /// When it takes no writes yet.
+    pub fn recover(&self) -> Result<(), SealedError> {
+        Ok(self.kv.recover()?)
     }
 
     /// Returns a consistent view of this moment.

@@ -1,92 +1,135 @@
 //! The committer: closes groups, seals them, writes each with its root in one synced batch.
 
-use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use crate::base::Generation;
-use crate::base::sync::{Arc, Condvar};
+use crate::base::sync::{Arc, Condvar, MutexGuard, Ordering};
 use crate::format::key::Key;
 use crate::format::root::Root;
 use crate::sealed::Batch;
 
 use super::group::Group;
-use super::{Durable, Txn, TxnError, digest, due};
+use super::terms::Terms;
+use super::{Durable, GROUP_AGE, GROUP_BYTES, State, Txn, TxnError, digest};
 
-/// Terms kept beside the records last written, so that an overwrite needs no read. Two halves: when
-/// the young one is full it becomes the old one, and what was not used since is forgotten.
-#[derive(Default)]
-pub(super) struct Terms {
-    young: HashMap<Key, [u8; 32]>,
-    old: HashMap<Key, [u8; 32]>,
-}
-
-/// Terms in each half: about 80 bytes each, so at most 5 MiB in all.
-const TERMS_HALF: usize = 32 << 10;
-
-impl Terms {
-    fn take(&mut self, key: &Key) -> Option<[u8; 32]> {
-        self.young.remove(key).or_else(|| self.old.remove(key))
-    }
-
-    fn insert(&mut self, key: Key, term: [u8; 32]) {
-        if self.young.len() >= TERMS_HALF {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(key, term);
-    }
+/// A group in the store: its root, and what became of the terms of its records.
+struct Written {
+    root: Root,
+    terms: Vec<(Key, Option<[u8; 32]>)>,
 }
 
 /// Starts the committer and the verifying scan of a volume.
 pub(super) fn start(txn: &Arc<Txn>) {
     let mut threads = txn.threads.lock();
-    if txn.records.keyset().can_write() {
+    let mut spawn = |name: &str, run: fn(&Txn)| {
         let t = Arc::clone(txn);
         threads.push(
             std::thread::Builder::new()
-                .name("coffer-commit".into())
-                .spawn(move || t.run_committer())
+                .name(name.into())
+                .spawn(move || run(&t))
                 .expect("a thread can be started while the volume opens"),
         );
+    };
+    if txn.records.can_write() {
+        spawn("coffer-commit", Txn::run_committer);
     }
-    let t = Arc::clone(txn);
-    threads.push(
-        std::thread::Builder::new()
-            .name("coffer-verify".into())
-            .spawn(move || t.run_verify())
-            .expect("a thread can be started while the volume opens"),
-    );
+    spawn("coffer-verify", Txn::run_verify);
 }
 
 impl Txn {
+    /// Asks for everything begun so far to become durable; `done` is called when it is.
+    pub fn commit(&self, done: Durable) {
+        let mut state = self.state.lock();
+        if let Some(e) = state.refusal() {
+            drop(state);
+            return done(Err(e));
+        }
+        let newest = match (&state.closing, state.open.is_empty()) {
+            (_, false) => state.open.no,
+            (Some(closing), true) => closing.no,
+            (None, true) => {
+                let generation = state.root.generation;
+                drop(state);
+                return done(Ok(generation));
+            }
+        };
+        if newest == state.open.no {
+            state.asked = true;
+        }
+        state.waiters.push((newest, done));
+        self.wake.notify_all();
+    }
+
+    /// Calls `done` when the group of this number is durable, without asking for it.
+    pub fn after(&self, group: u64, done: Durable) {
+        let mut state = self.state.lock();
+        let generation = state.root.generation;
+        let known = match state.refusal() {
+            _ if group <= generation.0 => Ok(generation),
+            Some(e) => Err(e),
+            None => return state.waiters.push((group, done)),
+        };
+        drop(state);
+        done(known);
+    }
+
+    /// Makes everything begun so far durable and waits. Not for threads that answer requests.
+    ///
+    /// # Errors
+    /// When the commit fails.
+    pub fn commit_wait(&self) -> Result<Generation, TxnError> {
+        let (tx, rx) = crossbeam_channel::bounded(1);
+        self.commit(Box::new(move |r| drop(tx.send(r))));
+        rx.recv().unwrap_or(Err(TxnError::Closed))
+    }
+
+    pub(super) fn note_congestion(&self, state: &State) {
+        let congested = state.closing.is_some() && state.open.bytes > GROUP_BYTES;
+        self.congested.store(congested, Ordering::Release);
+    }
+
     fn run_committer(&self) {
         let mut terms = Terms::default();
-        loop {
-            {
-                let mut state = self.state.lock();
-                loop {
-                    if state.stop {
-                        return;
-                    }
-                    if state.asked && !state.open.is_empty() {
-                        break;
-                    }
-                    state.asked = false;
-                    match due(&state, self.clock.monotonic()) {
-                        None => wait(&self.wake, &mut state, None),
-                        Some(d) if d.is_zero() => break,
-                        Some(d) => wait(&self.wake, &mut state, Some(d)),
-                    }
-                }
-            }
+        while self.wait_for_work() {
             if self.commit_one(&mut terms).is_err() {
-                return;
+                break;
+            }
+        }
+        let (waiters, refusal) = {
+            let mut state = self.state.lock();
+            (std::mem::take(&mut state.waiters), state.refusal())
+        };
+        for (_, done) in waiters {
+            done(Err(refusal.clone().unwrap_or(TxnError::Closed)));
+        }
+    }
+
+    /// Waits until the open group is to be closed; false if none will be any more.
+    fn wait_for_work(&self) -> bool {
+        let mut state = self.state.lock();
+        loop {
+            if state.refusal().is_some() {
+                return false;
+            }
+            if state.open.is_empty() {
+                state.asked = false;
+            }
+            let now = self.clock.monotonic();
+            match due(&state, now) {
+                Some(d) if d.is_zero() => return true,
+                d => wait(&self.wake, &mut state, d),
             }
         }
     }
 
     /// Closes the open group and makes it durable; poisons the volume if that fails.
-    pub(super) fn commit_one(&self, terms: &mut Terms) -> Result<(), Arc<str>> {
+    pub(super) fn commit_one(&self, terms: &mut Terms) -> Result<(), TxnError> {
         let (group, root) = {
+            let _turn = self.turn.lock();
             let mut state = self.state.lock();
+            if let Some(e) = state.refusal() {
+                return Err(e);
+            }
             let next = Group::new(state.open.no + 1, self.clock.monotonic());
             let group = Arc::new(std::mem::replace(&mut state.open, next));
             state.closing = Some(Arc::clone(&group));
@@ -95,52 +138,66 @@ impl Txn {
             root.clean = std::mem::take(&mut state.checkpoint);
             (group, root)
         };
-        let written = self.write_group(&group, root, terms);
-        self.finish(&group, written)
+        let written = match self.write_group(&group, &root, terms) {
+            Err(TxnError::Sealed { no_space: true, .. }) if self.relieve() => {
+                self.write_group(&group, &root, terms)
+            }
+            written => written,
+        };
+        if written.is_ok() {
+            (self.on_durable)(Generation(group.no));
+        }
+        self.finish(&group, written, terms)
     }
 
-    fn write_group(
-        &self,
-        group: &Group,
-        mut root: Root,
-        terms: &mut Terms,
-    ) -> Result<Root, TxnError> {
+    /// Makes room in a store that is full; false if that is impossible.
+    fn relieve(&self) -> bool {
+        let relieved = self.relief.lock().as_ref().is_some_and(|relief| relief());
+        relieved && self.records.recover().is_ok()
+    }
+
+    /// Writes a group with its root. A failed one may be written again: nothing is changed by it but
+    /// the store.
+    fn write_group(&self, group: &Group, root: &Root, terms: &Terms) -> Result<Written, TxnError> {
         let generation = Generation(group.no);
+        let mut root = root.clone();
         let mut batch = Batch::default();
+        let mut changed = Vec::with_capacity(group.len());
         for (key, payload, fresh) in group.iter() {
-            let bucket = self.records.bucket(key);
-            let sum = root.digests.get_mut(bucket).expect("a bucket is below 64");
-            let count = root
-                .counts
-                .get_mut(key.kind() as usize)
-                .expect("a kind is below 20");
-            let old = if fresh {
-                None
-            } else {
-                match terms.take(key) {
-                    Some(t) => Some(t),
-                    None => self
-                        .records
-                        .get_sealed(key)?
-                        .map(|v| self.records.term(key, &v)),
+            let old = match (fresh, terms.get(key)) {
+                (true, _) => None,
+                (false, Some(term)) => Some(*term),
+                (false, None) => {
+                    let stored = self.records.get_sealed(key)?;
+                    stored.map(|v| self.records.term(key, &v))
                 }
             };
+            let bucket = self.records.bucket(key);
+            let sum = root.digests.get_mut(bucket).expect("a bucket is below 64");
+            let kind = key.kind();
+            let count = root.counts.get_mut(kind as usize);
+            let count = count.expect("a kind is below 20");
             if let Some(term) = &old {
                 digest::sub(sum, term);
-                *count -= 1;
+                *count = count.checked_sub(1).ok_or(TxnError::Uncounted { kind })?;
             }
-            match payload {
+            let term = match payload {
                 Some(p) => {
                     let sealed = self.records.seal(key, generation, p)?;
                     let term = self.records.term(key, &sealed);
                     digest::add(sum, &term);
                     *count += 1;
-                    terms.insert(*key, term);
                     batch.put(key, sealed);
+                    Some(term)
                 }
-                None if old.is_some() => batch.delete(key),
-                None => {}
-            }
+                None => {
+                    if old.is_some() {
+                        batch.delete(key);
+                    }
+                    None
+                }
+            };
+            changed.push((*key, term));
         }
         root.generation = generation;
         root.time = self.clock.now();
@@ -155,55 +212,73 @@ impl Txn {
         root.prev_root_hash = self.records.term(&key, &sealed);
         batch.put(&key, sealed);
         self.records.write(batch)?;
-        (self.on_durable)(generation);
-        Ok(root)
+        Ok(Written {
+            root,
+            terms: changed,
+        })
     }
 
-    fn finish(&self, group: &Group, written: Result<Root, TxnError>) -> Result<(), Arc<str>> {
-        let mut ready: Vec<Durable> = Vec::new();
+    fn finish(
+        &self,
+        group: &Group,
+        written: Result<Written, TxnError>,
+        terms: &mut Terms,
+    ) -> Result<(), TxnError> {
+        let ready: Vec<Durable>;
         let outcome = {
             let mut state = self.state.lock();
             match written {
-                Ok(root) => {
-                    // Operations went on counting while the group was written.
-                    state.root.generation = root.generation;
-                    state.root.digests = root.digests;
-                    state.root.counts = root.counts;
-                    state.root.epoch_messages = root.epoch_messages;
-                    state.root.prev_root_hash = root.prev_root_hash;
-                    state.root.time = root.time;
-                    state.closing = None;
-                    self.pins.set_durable(group.no);
-                    let mut i = 0;
-                    while let Some((no, _)) = state.waiters.get(i) {
-                        if *no <= group.no {
-                            ready.extend(state.waiters.remove(i).map(|w| w.1));
-                        } else {
-                            i += 1;
-                        }
+                Ok(Written { root, terms: new }) => {
+                    for (key, term) in new {
+                        terms.set(key, term);
                     }
+                    // Operations went on counting while the group was written.
+                    let live = &mut state.root;
+                    live.generation = root.generation;
+                    live.digests = root.digests;
+                    live.counts = root.counts;
+                    live.epoch_messages = root.epoch_messages;
+                    live.prev_root_hash = root.prev_root_hash;
+                    live.time = root.time;
+                    state.closing = None;
+                    self.note_congestion(&state);
+                    self.durable.store(group.no, Ordering::Release);
+                    self.pins.set_durable(group.no);
+                    let waiters = std::mem::take(&mut state.waiters);
+                    let (done, rest): (Vec<_>, Vec<_>) =
+                        waiters.into_iter().partition(|(no, _)| *no <= group.no);
+                    state.waiters = rest;
+                    ready = done.into_iter().map(|w| w.1).collect();
                     Ok(root.generation)
                 }
                 Err(e) => {
                     let cause: Arc<str> = Arc::from(e.to_string());
-                    state.poison = Some(Arc::clone(&cause));
-                    ready.extend(state.waiters.drain(..).map(|w| w.1));
-                    Err(cause)
+                    self.set_poison(&mut state, &cause);
+                    let waiters = std::mem::take(&mut state.waiters);
+                    ready = waiters.into_iter().map(|w| w.1).collect();
+                    Err(TxnError::Poisoned(cause))
                 }
             }
         };
         for done in ready {
-            done(outcome.clone().map_err(TxnError::Poisoned));
+            done(outcome.clone());
         }
         outcome.map(drop)
     }
 }
 
-fn wait(
-    wake: &Condvar,
-    state: &mut crate::base::sync::MutexGuard<'_, super::State>,
-    timeout: Option<std::time::Duration>,
-) {
+/// How long the committer may sleep before the open group is to be closed; none: for ever.
+fn due(state: &State, now: Instant) -> Option<Duration> {
+    if state.open.is_empty() {
+        return None;
+    }
+    if state.asked {
+        return Some(Duration::ZERO);
+    }
+    Some((state.open.opened + GROUP_AGE).saturating_duration_since(now))
+}
+
+fn wait(wake: &Condvar, state: &mut MutexGuard<'_, State>, timeout: Option<Duration>) {
     match timeout {
         None => wake.wait(state),
         Some(d) => drop(wake.wait_for(state, d)),

@@ -1,6 +1,7 @@
 //! A transaction group: the pending records of many operations.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Instant;
 
 use crate::format::key::{KEY_MAX_BYTES, Key};
@@ -42,28 +43,16 @@ impl Group {
 
     /// Makes the group worth a commit even without records: the root itself has changed.
     pub(super) fn touch(&mut self) {
-        self.mark();
         self.touched = true;
-    }
-
-    fn mark(&mut self) {
-        if self.is_empty() {
-            self.opened = Instant::now();
-        }
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Option<&Vec<u8>>> {
         self.map.get(key).map(|p| p.payload.as_ref())
     }
 
-    pub(super) fn range<'a>(
-        &'a self,
-        from: &Key,
-        to: &Key,
-    ) -> impl Iterator<Item = (&'a Key, Option<&'a Vec<u8>>)> {
-        self.map
-            .range(*from..*to)
-            .map(|(k, p)| (k, p.payload.as_ref()))
+    pub(super) fn range(&self, keys: Range<Key>) -> impl Iterator<Item = (&Key, Option<&Vec<u8>>)> {
+        let range = self.map.range(keys.start..keys.end.max(keys.start));
+        range.map(|(k, p)| (k, p.payload.as_ref()))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Key, Option<&Vec<u8>>, bool)> {
@@ -77,7 +66,6 @@ impl Group {
     }
 
     pub(super) fn put(&mut self, key: Key, payload: Vec<u8>, fresh: bool) {
-        self.mark();
         self.bytes += payload.len() + KEY_MAX_BYTES;
         match self.map.get_mut(&key) {
             // What was absent before the group stays so, whatever the group did in between.
@@ -96,7 +84,8 @@ impl Group {
     }
 
     pub(super) fn delete(&mut self, key: Key) {
-        self.mark();
+        // Somebody may wait for a change that is taken back here: the group stays one to commit.
+        self.touched = true;
         if let Some(p) = self.map.get_mut(&key) {
             self.bytes -= p.payload.as_ref().map_or(0, Vec::len);
             p.payload = None;

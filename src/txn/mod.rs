@@ -6,36 +6,45 @@
 //! one being written, and the store, in this order: always the latest acknowledged state.
 //!
 //! Invariants
-//! * every durable state is the state after some whole group;
+//! * every durable state is the state after some whole group, and a group holds whole operations;
 //! * the root of a state has the set digests of exactly its other records;
-//! * after a failed commit nothing is written any more: the volume is *poisoned* until reopened.
+//! * after a failed commit nothing is written any more: the volume is *poisoned* until reopened;
+//! * with keys that cannot write, or a store opened for reading, nothing is written at all.
 //!
-//! Locks: one mutex holds the groups; it is below every lock of `fs` and `block`, and no callback
-//! runs under it.
+//! Locks: `turn` is held by an operation for its whole life and by the committer while it closes a
+//! group; `state` holds the groups and is taken by an operation at its first change, so that nobody
+//! sees half of one, and the disk reads before that keep nobody waiting. `turn` comes before `state`,
+//! both come after every lock of `fs` and `block`, and no callback runs under either.
 
 mod committer;
 mod digest;
 mod group;
+mod op;
 mod pins;
+mod read;
+mod terms;
 mod verify;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::base::sync::{Arc, AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
+use crate::base::sync::{Arc, AtomicBool, AtomicU64, Condvar, Mutex, Ordering};
 use crate::base::{Clock, Generation};
 use crate::format::bytes::DecodeError;
 use crate::format::key::Key;
+use crate::format::record::Kind;
 use crate::format::root::Root;
-use crate::sealed::{Record, Records, SealedError};
+use crate::sealed::{Records, SealedError};
 
 use group::Group;
+pub use op::Op;
 pub use pins::{Pins, ReaderPin};
+use terms::Terms;
+pub use verify::Verdict;
 
 /// Age at which a group closes by itself.
 pub const GROUP_AGE: Duration = Duration::from_secs(5);
@@ -61,16 +70,25 @@ pub enum TxnError {
     #[error("a record is malformed")]
     Decode(#[from] DecodeError),
     /// A commit failed earlier; the text is its cause.
-    #[error("the volume is read-only since a failed commit: {0}")]
+    #[error("the volume is read-only since a failure: {0}")]
     Poisoned(Arc<str>),
+    /// The transactions are closed.
+    #[error("the volume is being closed")]
+    Closed,
     /// The store holds no root: it was never initialised, or its root was removed.
     #[error("C-MISSING: the store holds no root record")]
     NoRoot,
     /// The root's signature is wrong.
     #[error("C-AEAD: the root's signature is not authentic")]
     RootSignature,
-    /// The keys at hand cannot write.
-    #[error("C-POLICY: the secret given opens the volume read-only")]
+    /// The store holds more records than the root counts.
+    #[error("C-SETDIGEST: more records of kind {kind:?} are in the store than its root counts")]
+    Uncounted {
+        /// Their kind.
+        kind: Kind,
+    },
+    /// The volume is open for reading only.
+    #[error("C-POLICY: the volume is open for reading only")]
     ReadOnly,
 }
 
@@ -99,31 +117,60 @@ impl From<SealedError> for TxnError {
 /// Called once a group is durable, or has failed.
 pub type Durable = Box<dyn FnOnce(Result<Generation, TxnError>) + Send>;
 
+/// What the committer tells the world after each durable generation, before anybody who waits for it.
+pub type OnDurable = Box<dyn Fn(Generation) + Send + Sync>;
+
+/// Gives space back to a store that is full. Returns false if there is none to give.
+pub type Relief = Box<dyn Fn() -> bool + Send + Sync>;
+
 struct State {
     open: Group,
     closing: Option<Arc<Group>>,
+    /// Counters as of the latest operation; generation and digests as of the last commit.
     root: Root,
-    waiters: VecDeque<(u64, Durable)>,
+    waiters: Vec<(u64, Durable)>,
     /// Close the open group as soon as the one before is written.
     asked: bool,
+    /// The next root is signed and clean.
     checkpoint: bool,
     stop: bool,
     poison: Option<Arc<str>>,
 }
 
-/// What the committer tells the world after each durable generation.
-pub type OnDurable = Box<dyn Fn(Generation) + Send + Sync>;
+impl State {
+    fn refusal(&self) -> Option<TxnError> {
+        match &self.poison {
+            Some(cause) => Some(TxnError::Poisoned(Arc::clone(cause))),
+            None => self.stop.then_some(TxnError::Closed),
+        }
+    }
+
+    /// Returns the pending value of a key: some(none) is a pending removal.
+    fn pending(&self, key: &Key) -> Option<Option<Vec<u8>>> {
+        let found = self
+            .open
+            .get(key)
+            .or_else(|| self.closing.as_ref()?.get(key));
+        found.map(Option::<&Vec<u8>>::cloned)
+    }
+}
 
 /// The transactions of one open volume.
 pub struct Txn {
     records: Records,
     clock: Arc<dyn Clock>,
+    turn: Mutex<()>,
     state: Mutex<State>,
     wake: Condvar,
     pins: Arc<Pins>,
+    /// Copies of what `state` holds, for those who ask often.
+    durable: AtomicU64,
+    poisoned: AtomicBool,
+    congested: AtomicBool,
     verified: AtomicBool,
     stop_scan: AtomicBool,
     on_durable: OnDurable,
+    relief: Mutex<Option<Relief>>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
 }
 
@@ -140,14 +187,12 @@ impl Txn {
     ) -> Result<(), TxnError> {
         let txn = Self::new(records, clock, Root::new(incarnation), Box::new(|_| ()));
         fill(&mut txn.begin()?);
-        let mut digests = committer::Terms::default();
         txn.state.lock().checkpoint = true;
-        txn.commit_one(&mut digests).map_err(TxnError::Poisoned)?;
-        txn.records.flush()?;
-        Ok(())
+        txn.commit_one(&mut Terms::default())?;
+        Ok(txn.records.flush()?)
     }
 
-    /// Opens the transactions of a volume and starts the committer.
+    /// Opens the transactions of a volume and starts the committer and the verifying scan.
     ///
     /// # Errors
     /// When there is no authentic root, or threads cannot be started.
@@ -156,7 +201,7 @@ impl Txn {
         clock: Arc<dyn Clock>,
         on_durable: OnDurable,
     ) -> Result<Arc<Self>, TxnError> {
-        let root = read_root(&records, records.get(&Key::root())?)?;
+        let root = read_root(&records)?;
         let txn = Arc::new(Self::new(records, clock, root, on_durable));
         committer::start(&txn);
         Ok(txn)
@@ -167,11 +212,12 @@ impl Txn {
         Self {
             pins: Arc::new(Pins::new(no)),
             records,
+            turn: Mutex::new(()),
             state: Mutex::new(State {
                 open: Group::new(no + 1, clock.monotonic()),
                 closing: None,
                 root,
-                waiters: VecDeque::new(),
+                waiters: Vec::new(),
                 asked: false,
                 checkpoint: false,
                 stop: false,
@@ -179,146 +225,70 @@ impl Txn {
             }),
             clock,
             wake: Condvar::new(),
+            durable: AtomicU64::new(no),
+            poisoned: AtomicBool::new(false),
+            congested: AtomicBool::new(false),
             verified: AtomicBool::new(false),
             stop_scan: AtomicBool::new(false),
             on_durable,
+            relief: Mutex::new(None),
             threads: Mutex::new(Vec::new()),
         }
     }
 
     /// Begins an operation: what is changed through it lands in one group. Reads inside it see its
-    /// own changes. Holding it excludes every other operation, so hold it briefly.
+    /// own changes. Holding it excludes every other operation, and from its first change on every
+    /// read, so hold it briefly and read first.
     ///
     /// # Errors
-    /// When the volume is poisoned or the keys cannot write.
+    /// When the volume is poisoned, closed, or open for reading only.
     pub fn begin(&self) -> Result<Op<'_>, TxnError> {
-        if !self.records.keyset().can_write() {
+        if !self.records.can_write() {
             return Err(TxnError::ReadOnly);
         }
-        let state = self.state.lock();
-        if let Some(p) = &state.poison {
-            return Err(TxnError::Poisoned(p.clone()));
+        let turn = self.turn.lock();
+        match self.state.lock().refusal() {
+            Some(e) => Err(e),
+            None => Ok(Op::new(self, turn)),
         }
-        Ok(Op { txn: self, state })
     }
 
-    /// Returns the record at `key` in the latest state.
-    ///
-    /// # Errors
-    /// When the store fails or the value is not authentic.
-    pub fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, TxnError> {
-        if let Some(pending) = self.state.lock().pending(key) {
-            return Ok(pending);
-        }
-        Ok(self.records.get(key)?.map(|r| r.payload))
-    }
-
-    /// Returns the records at `keys` (all of one family) in the latest state, in their order.
-    ///
-    /// # Errors
-    /// When the store fails or a value is not authentic.
-    pub fn multi_get(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, TxnError> {
-        let mut found: Vec<Option<Option<Vec<u8>>>> = {
-            let state = self.state.lock();
-            keys.iter().map(|k| state.pending(k)).collect()
-        };
-        let missing: Vec<Key> = keys
-            .iter()
-            .zip(&found)
-            .filter(|(_, f)| f.is_none())
-            .map(|(k, _)| *k)
-            .collect();
-        let mut rest = self.records.multi_get(&missing)?.into_iter();
-        Ok(found
-            .iter_mut()
-            .map(|f| match f.take() {
-                Some(pending) => pending,
-                None => rest.next().flatten().map(|r| r.payload),
-            })
-            .collect())
-    }
-
-    /// Returns at most `limit` records with `from <= key < to` of the latest state, ascending. Both
-    /// keys have the same letter.
-    ///
-    /// # Errors
-    /// When the store fails or a value is not authentic.
-    pub fn scan(
-        &self,
-        from: &Key,
-        to: &Key,
-        limit: usize,
-    ) -> Result<Vec<(Key, Vec<u8>)>, TxnError> {
-        scan(&self.records, &self.state.lock(), from, to, limit)
-    }
-
-    /// Asks for everything begun so far to become durable; `done` is called when it is.
-    pub fn commit(&self, done: Durable) {
-        let mut state = self.state.lock();
-        if let Some(p) = state.poison.clone() {
-            drop(state);
-            return done(Err(TxnError::Poisoned(p)));
-        }
-        let newest = match (&state.closing, state.open.is_empty()) {
-            (_, false) => state.open.no,
-            (Some(closing), true) => closing.no,
-            (None, true) => {
-                let generation = state.root.generation;
-                drop(state);
-                return done(Ok(generation));
-            }
-        };
-        if newest == state.open.no {
-            state.asked = true;
-        }
-        state.waiters.push_back((newest, done));
-        self.wake.notify_all();
-    }
-
-    /// Calls `done` when the group of this number is durable, without asking for it.
-    pub fn after(&self, group: u64, done: Durable) {
-        let mut state = self.state.lock();
-        if let Some(p) = state.poison.clone() {
-            drop(state);
-            return done(Err(TxnError::Poisoned(p)));
-        }
-        if group <= state.root.generation.0 {
-            let generation = state.root.generation;
-            drop(state);
-            return done(Ok(generation));
-        }
-        state.waiters.push_back((group, done));
-    }
-
-    /// Makes everything begun so far durable and waits. Not for threads that answer requests.
-    ///
-    /// # Errors
-    /// When the commit fails.
-    pub fn commit_wait(&self) -> Result<Generation, TxnError> {
-        let (tx, rx) = crossbeam_channel::bounded(1);
-        self.commit(Box::new(move |r| drop(tx.send(r))));
-        rx.recv()
-            .unwrap_or_else(|_| Err(TxnError::Poisoned(Arc::from("the committer is gone"))))
+    /// Names who gives space back when a commit finds the store's file system full: that commit is
+    /// tried once more then.
+    pub fn on_full(&self, relief: Relief) {
+        *self.relief.lock() = Some(relief);
     }
 
     /// Returns true while the open group is so large that writers should wait for a commit.
     #[must_use]
     pub fn is_congested(&self) -> bool {
-        let state = self.state.lock();
-        state.closing.is_some() && state.open.bytes > GROUP_BYTES
+        self.congested.load(Ordering::Acquire)
     }
 
     /// Returns the number of the newest durable group.
     #[must_use]
     pub fn durable(&self) -> Generation {
-        self.state.lock().root.generation
+        Generation(self.durable.load(Ordering::Acquire))
     }
 
     /// Returns the root as of the latest acknowledged operation (digests and generation as of the
-    /// last commit).
+    /// last commit). Copies some KiB: not for every request.
     #[must_use]
     pub fn root(&self) -> Root {
         self.state.lock().root.clone()
+    }
+
+    /// Returns the inodes that exist as of the latest operation.
+    #[must_use]
+    pub fn inodes(&self) -> u64 {
+        self.state.lock().root.inodes
+    }
+
+    /// Returns the records of a kind as of the last commit.
+    #[must_use]
+    pub fn count(&self, kind: Kind) -> u64 {
+        let counts = self.state.lock().root.counts;
+        counts.get(kind as usize).copied().unwrap_or(0)
     }
 
     /// Pins the present: locations that die from now on are not punched until the pin is dropped.
@@ -339,10 +309,25 @@ impl Txn {
         self.verified.load(Ordering::Acquire)
     }
 
-    /// Returns why the volume takes no more changes, if a commit has failed.
+    /// Returns true if the volume takes no more changes, because a commit has failed or its records
+    /// are not those of its root.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Acquire)
+    }
+
+    /// Returns why the volume takes no more changes, if so.
     #[must_use]
     pub fn poison(&self) -> Option<Arc<str>> {
         self.state.lock().poison.clone()
+    }
+
+    /// Lets no more change happen. What no commit has made durable is lost with the process, but can
+    /// still be read until then.
+    fn set_poison(&self, state: &mut State, cause: &Arc<str>) {
+        state.poison.get_or_insert_with(|| Arc::clone(cause));
+        self.poisoned.store(true, Ordering::Release);
+        self.wake.notify_all();
     }
 
     /// Returns the sealed records, for the scan and the closing flush.
@@ -351,13 +336,15 @@ impl Txn {
         &self.records
     }
 
-    /// Commits everything with a signed, clean root, flushes the store and ends the threads.
+    /// Commits everything with a signed, clean root, moves the store's log into its files and ends
+    /// the threads. Whoever comes later is told that the volume is closed.
     ///
     /// # Errors
-    /// When the last commit fails; what was durable before stays so.
+    /// When the last commit fails or an earlier one has; what was durable before stays so.
     pub fn close(&self) -> Result<(), TxnError> {
         self.stop_scan.store(true, Ordering::Release);
-        let result = if self.records.keyset().can_write() && self.poison().is_none() {
+        let writes = self.records.can_write();
+        let result = if writes {
             {
                 let mut state = self.state.lock();
                 state.checkpoint = true;
@@ -372,151 +359,25 @@ impl Txn {
         for t in self.threads.lock().drain(..) {
             drop(t.join());
         }
-        if result.is_ok() && self.poison().is_none() {
-            self.records.flush()?;
+        if writes && result.is_ok() {
+            // Everything is durable in the log already: without this the next open only takes longer.
+            drop(self.records.flush());
         }
         result
     }
 }
 
-/// Opens and checks a root found in a store or a snapshot.
-fn read_root(records: &Records, found: Option<Record>) -> Result<Root, TxnError> {
-    let root = Root::decode(&found.ok_or(TxnError::NoRoot)?.payload)?;
+/// Returns the root in the store, checked, and ready to be the one before the next.
+fn read_root(records: &Records) -> Result<Root, TxnError> {
+    let key = Key::root();
+    let sealed = records.get_sealed(&key)?.ok_or(TxnError::NoRoot)?;
+    let mut root = Root::decode(&records.open(&key, &sealed)?.payload)?;
     if let Some(signature) = &root.signature {
         records
             .keyset()
             .verify_root(&root.signed_bytes(), signature)
             .map_err(|_| TxnError::RootSignature)?;
     }
+    root.prev_root_hash = records.term(&key, &sealed);
     Ok(root)
-}
-
-impl State {
-    /// Returns the pending value of a key: some(none) is a pending removal.
-    fn pending(&self, key: &Key) -> Option<Option<Vec<u8>>> {
-        let found = self
-            .open
-            .get(key)
-            .or_else(|| self.closing.as_ref()?.get(key));
-        found.map(|v| v.cloned())
-    }
-}
-
-fn scan(
-    records: &Records,
-    state: &State,
-    from: &Key,
-    to: &Key,
-    limit: usize,
-) -> Result<Vec<(Key, Vec<u8>)>, TxnError> {
-    let mut out = Vec::new();
-    let mut from = *from;
-    // Pending removals can hide what the store returns, so a short result is completed.
-    while out.len() < limit {
-        let want = limit - out.len();
-        let stored = records.scan(&from, to, want)?;
-        let end = if stored.len() < want {
-            *to
-        } else {
-            stored.last().map_or(*to, |(k, _)| k.successor())
-        };
-        let mut merged: std::collections::BTreeMap<Key, Option<Vec<u8>>> = stored
-            .into_iter()
-            .map(|(k, r)| (k, Some(r.payload)))
-            .collect();
-        for group in state.closing.iter().map(Arc::as_ref).chain([&state.open]) {
-            for (k, v) in group.range(&from, &end) {
-                merged.insert(*k, v.cloned());
-            }
-        }
-        out.extend(
-            merged
-                .into_iter()
-                .filter_map(|(k, v)| v.map(|v| (k, v)))
-                .take(want),
-        );
-        if end == *to || out.len() >= limit {
-            break;
-        }
-        from = end;
-    }
-    Ok(out)
-}
-
-/// An operation in progress on the open group.
-pub struct Op<'a> {
-    txn: &'a Txn,
-    state: MutexGuard<'a, State>,
-}
-
-impl Op<'_> {
-    /// Returns the record at `key`, with what this operation has changed.
-    ///
-    /// # Errors
-    /// When the store fails or the value is not authentic.
-    pub fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, TxnError> {
-        match self.state.pending(key) {
-            Some(pending) => Ok(pending),
-            None => Ok(self.txn.records.get(key)?.map(|r| r.payload)),
-        }
-    }
-
-    /// Returns at most `limit` records with `from <= key < to`, ascending.
-    ///
-    /// # Errors
-    /// When the store fails or a value is not authentic.
-    pub fn scan(
-        &self,
-        from: &Key,
-        to: &Key,
-        limit: usize,
-    ) -> Result<Vec<(Key, Vec<u8>)>, TxnError> {
-        scan(&self.txn.records, &self.state, from, to, limit)
-    }
-
-    /// Sets a record.
-    pub fn put(&mut self, key: Key, payload: Vec<u8>) {
-        self.state.open.put(key, payload, false);
-    }
-
-    /// Sets a record that is known not to exist: its commit needs no read.
-    pub fn put_new(&mut self, key: Key, payload: Vec<u8>) {
-        // A removal still being written, or pending in this group, hides an older value.
-        let absent = self.state.pending(&key).is_none();
-        self.state.open.put(key, payload, absent);
-    }
-
-    /// Removes a record; an absent one is no error.
-    pub fn delete(&mut self, key: Key) {
-        self.state.open.delete(key);
-    }
-
-    /// Returns the counters that go into the next root.
-    pub fn root(&mut self) -> &mut Root {
-        self.state.open.touch();
-        &mut self.state.root
-    }
-
-    /// Returns the number of the open group.
-    #[must_use]
-    pub fn group(&self) -> u64 {
-        self.state.open.no
-    }
-}
-
-impl Drop for Op<'_> {
-    fn drop(&mut self) {
-        if self.state.open.bytes > GROUP_BYTES && !self.state.asked {
-            self.state.asked = true;
-            self.txn.wake.notify_all();
-        }
-    }
-}
-
-/// How long the committer may sleep before the open group is due.
-fn due(state: &State, now: Instant) -> Option<Duration> {
-    if state.open.is_empty() {
-        return None;
-    }
-    Some((state.open.opened + GROUP_AGE).saturating_duration_since(now))
 }

@@ -1,11 +1,14 @@
 //! The scan that verifies all set digests of a snapshot against the root in that snapshot.
 
-use crate::base::sync::Ordering;
+use crate::base::sync::{Arc, Ordering};
 use crate::format::key::Key;
 use crate::format::root::{BUCKETS, Root};
 use crate::kv::Family;
 
 use super::{Txn, TxnError, digest};
+
+/// How much the scan yields to the threads that serve requests: in steps of nice(2).
+const SCAN_NICE: i32 = 10;
 
 /// What a scan has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,16 +23,29 @@ pub struct Verdict {
 
 impl Txn {
     pub(super) fn run_verify(&self) {
+        // Requests come first. Where the system refuses, the scan is only less polite.
+        let me = Some(rustix::thread::gettid());
+        let _ = rustix::process::setpriority_process(me, SCAN_NICE);
         match self.verify() {
             Ok(v) if v.stopped => {}
             Ok(v) if v.bad_buckets.is_empty() => self.verified.store(true, Ordering::Release),
-            Ok(v) => eprintln!(
-                "coffer: ERROR C-SETDIGEST: the records of {} of {BUCKETS} buckets are not those of the \
-                 last commit; nothing is deleted from the store any more; run a check of the volume",
-                v.bad_buckets.len()
-            ),
+            Ok(v) => self.refuse_changes(&v.bad_buckets),
             Err(e) => eprintln!("coffer: ERROR the set digests could not be verified: {e}"),
         }
+    }
+
+    /// Makes the volume read-only, with everything acknowledged so far (SECURITY 7.2).
+    fn refuse_changes(&self, bad_buckets: &[usize]) {
+        let cause = format!(
+            "C-SETDIGEST: the records of buckets {bad_buckets:?} of {BUCKETS} are not those of the \
+             last commit"
+        );
+        eprintln!(
+            "coffer: ERROR {cause}; the volume is read-only from now on: unmount it and check it"
+        );
+        // If it fails, the volume is read-only for that reason.
+        drop(self.commit_wait());
+        self.set_poison(&mut self.state.lock(), &Arc::from(cause));
     }
 
     /// Sums all records of a snapshot and compares with its root (SECURITY 7.2).
@@ -69,7 +85,7 @@ impl Txn {
             return Err(crate::sealed::SealedError::ForeignKey.into());
         }
         let bad = (0..BUCKETS)
-            .filter(|b| sums[*b] != root.digests[*b])
+            .filter(|b| !stopped && sums[*b] != root.digests[*b])
             .collect();
         Ok(Verdict {
             records,

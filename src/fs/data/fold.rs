@@ -124,12 +124,11 @@ impl Data {
             let _logged = e;
             self.fold.state.lock().scan_from = None;
         }
-        let pages = self.core.txn.root().counts[Kind::Page as usize];
+        let pages = self.core.txn.count(Kind::Page);
         for (ino, ix) in self.fold.due(pages > PAGES_MAX) {
-            match self.fold_chunk(ino, ix) {
-                Ok(true) => self.flush(ino, Box::new(drop)),
-                // Gone, or logged.
-                Ok(false) | Err(_) => {}
+            // Otherwise it is gone, or the error is logged.
+            if let Ok(true) = self.fold_chunk(ino, ix) {
+                self.flush(ino, Box::new(drop));
             }
         }
     }

@@ -118,7 +118,7 @@ impl Data {
         loop {
             match self.jobs.next(tick) {
                 Job::Stop => return,
-                Job::Landed(ino, result) => self.landed(ino, result),
+                Job::Landed(ino, result) => self.landed(ino, &result),
                 Job::FlushAll => self.flush_for_room(),
                 Job::Cut(ino) => self.cut(ino),
                 Job::Reap(ino) => self.reap(ino),
@@ -167,10 +167,10 @@ impl Data {
         if self.core.read_only {
             return Err(FsError::ReadOnly);
         }
-        match self.core.txn.poison() {
-            Some(_) => Err(FsError::Io("C-POISON")),
-            None => Ok(()),
+        if self.core.txn.is_poisoned() {
+            return Err(FsError::Io("C-POISON"));
         }
+        Ok(())
     }
 
     /// Puts live size and times of data that is still dirty over a committed inode.

@@ -162,7 +162,7 @@ impl Data {
             Some(quota) => (quota, quota.saturating_sub(used).min(store_free)),
             None => (used + store_free, store_free),
         };
-        let inodes = self.core.txn.root().inodes;
+        let inodes = self.core.txn.inodes();
         Ok(StatFs {
             blocks,
             free_blocks,

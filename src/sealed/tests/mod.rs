@@ -1,0 +1,3 @@
+//! What sealing promises of records.
+
+mod records;

@@ -1,0 +1,143 @@
+//! An operation in progress on the open group.
+
+use std::cell::Cell;
+
+use crate::base::sync::{Arc, MutexGuard};
+use crate::format::key::Key;
+use crate::format::root::Root;
+
+use super::read::scan;
+use super::{GROUP_BYTES, State, Txn, TxnError};
+
+/// An operation: its changes land in one group, whole.
+///
+/// There is no way back: dropping it applies what it has changed. An operation that cannot read the
+/// store after its first change is half done, so it poisons the volume.
+pub struct Op<'a> {
+    txn: &'a Txn,
+    /// Held from the first change on.
+    state: Option<MutexGuard<'a, State>>,
+    was_empty: bool,
+    half_done: Cell<bool>,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl<'a> Op<'a> {
+    pub(super) fn new(txn: &'a Txn, turn: MutexGuard<'a, ()>) -> Self {
+        Self {
+            txn,
+            state: None,
+            was_empty: false,
+            half_done: Cell::new(false),
+            _turn: turn,
+        }
+    }
+
+    fn state(&mut self) -> &mut State {
+        let (txn, was_empty) = (self.txn, &mut self.was_empty);
+        self.state.get_or_insert_with(|| {
+            let mut state = txn.state.lock();
+            *was_empty = state.open.is_empty();
+            if *was_empty {
+                state.open.opened = txn.clock.monotonic();
+            }
+            state
+        })
+    }
+
+    fn look<T>(&self, f: impl FnOnce(&State) -> T) -> T {
+        match &self.state {
+            Some(state) => f(state),
+            None => f(&self.txn.state.lock()),
+        }
+    }
+
+    fn checked<T>(&self, found: Result<T, TxnError>) -> Result<T, TxnError> {
+        if found.is_err() && self.state.is_some() {
+            self.half_done.set(true);
+        }
+        found
+    }
+
+    /// Returns the record at `key`, with what this operation has changed.
+    ///
+    /// # Errors
+    /// When the store fails or the value is not authentic.
+    pub fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, TxnError> {
+        match self.look(|s| s.pending(key)) {
+            Some(pending) => Ok(pending),
+            None => {
+                let found = self.txn.records.get(key).map_err(TxnError::from);
+                Ok(self.checked(found)?.map(|r| r.payload))
+            }
+        }
+    }
+
+    /// Returns at most `limit` records with `from <= key < to`, ascending.
+    ///
+    /// # Errors
+    /// When the store fails or a value is not authentic.
+    pub fn scan(
+        &self,
+        from: &Key,
+        to: &Key,
+        limit: usize,
+    ) -> Result<Vec<(Key, Vec<u8>)>, TxnError> {
+        // No group closes while an operation lives: what changes in the store meanwhile is at most
+        // the closing group, which lies over the store here.
+        let pending = self.look(|s| s.pending_range(from, to, limit));
+        let records = &self.txn.records;
+        self.checked(scan(pending, |from, to, n| records.scan(from, to, n)))
+    }
+
+    /// Sets a record.
+    pub fn put(&mut self, key: Key, payload: Vec<u8>) {
+        self.state().open.put(key, payload, false);
+    }
+
+    /// Sets a record that is known not to exist: its commit needs no read.
+    pub fn put_new(&mut self, key: Key, payload: Vec<u8>) {
+        let state = self.state();
+        // A removal still being written, or pending in this group, hides an older value.
+        let absent = state.pending(&key).is_none();
+        state.open.put(key, payload, absent);
+    }
+
+    /// Removes a record; an absent one is no error.
+    pub fn delete(&mut self, key: Key) {
+        self.state().open.delete(key);
+    }
+
+    /// Returns the counters that go into the next root.
+    pub fn root(&mut self) -> &mut Root {
+        let state = self.state();
+        state.open.touch();
+        &mut state.root
+    }
+
+    /// Returns the number of the open group.
+    #[must_use]
+    pub fn group(&self) -> u64 {
+        self.look(|s| s.open.no)
+    }
+}
+
+impl Drop for Op<'_> {
+    fn drop(&mut self) {
+        let Some(state) = self.state.as_mut() else {
+            return;
+        };
+        if self.half_done.get() || std::thread::panicking() {
+            self.txn
+                .set_poison(state, &Arc::from("an operation could not be finished"));
+        }
+        if state.open.bytes > GROUP_BYTES {
+            state.asked = true;
+        }
+        self.txn.note_congestion(state);
+        // The committer sleeps without a time limit while nothing is pending.
+        if self.was_empty || state.asked {
+            self.txn.wake.notify_all();
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! A full disk is no failed commit while somebody has space to give back.
+
+use std::io::Write;
+
+use super::{Rig, contents, inode, set};
+use crate::base::sync::{Arc, AtomicUsize, Ordering};
+use crate::base::{Generation, SystemClock};
+use crate::crypto::Keyset;
+use crate::kv::files::PackFiles;
+use crate::kv::rocks::Rocks;
+use crate::kv::{Access, Kv, Packs};
+use crate::sealed::Records;
+use crate::txn::{Txn, TxnError};
+
+#[test]
+fn a_commit_that_finds_the_disk_full_is_tried_again_with_the_reserve() {
+    let rig = Rig::new(1);
+    rig.store.faults.set_room(Some(100_000));
+    rig.store.packs.set_reserve(80_000).unwrap();
+    let txn = rig.open();
+    set(&txn, inode(1), b"before");
+    txn.commit_wait().unwrap();
+    let packs = Arc::clone(&rig.store.packs);
+    txn.on_full(Box::new(move || packs.set_reserve(0).is_ok()));
+    set(&txn, inode(1), &[1; 30_000]);
+    set(&txn, inode(2), &[2; 30_000]);
+    assert_eq!(txn.commit_wait().unwrap(), Generation(3));
+    assert!(!txn.is_poisoned());
+    assert_eq!(txn.verify().unwrap().bad_buckets, Vec::<usize>::new());
+    assert_eq!(txn.verify().unwrap().records, 2);
+    rig.store.faults.set_room(None);
+    txn.close().unwrap();
+}
+
+#[test]
+fn without_space_to_give_back_a_full_disk_poisons() {
+    for relief in [false, true] {
+        let rig = Rig::new(1);
+        let txn = rig.open();
+        rig.store.faults.set_room(Some(1000));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        txn.on_full(Box::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            relief
+        }));
+        set(&txn, inode(1), &[1; 30_000]);
+        assert!(matches!(txn.commit_wait(), Err(TxnError::Poisoned(_))));
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        assert!(txn.close().is_err());
+        rig.store.faults.set_room(None);
+        let txn = rig.open();
+        assert_eq!(contents(&txn).len(), 0);
+        txn.close().unwrap();
+    }
+}
+
+/// A file system of its own; gone with the guard.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new(bytes: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let flags = rustix::mount::MountFlags::empty();
+        let size = std::ffi::CString::new(format!("size={bytes}")).unwrap();
+        rustix::mount::mount("coffer-test", dir.path(), "tmpfs", flags, size.as_c_str())
+            .expect("mounting a tmpfs needs root");
+        Self(dir)
+    }
+
+    fn fill(&self) {
+        let mut ballast = std::fs::File::create(self.0.path().join("ballast")).unwrap();
+        let piece = [1; 4096];
+        while ballast.write_all(&piece).is_ok() {}
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let detach = rustix::mount::UnmountFlags::DETACH;
+        let _ = rustix::mount::unmount(self.0.path(), detach);
+    }
+}
+
+/// The engine stops when its log finds no space, and has to be waited for: only a real file system
+/// that is really full shows whether it comes back.
+#[test]
+fn a_real_file_system_that_is_full_takes_commits_with_the_reserve() {
+    const RESERVE: u64 = 64 << 20;
+    let disk = SmallDisk::new(RESERVE + (48 << 20));
+    let (kv_dir, pack_dir) = (disk.0.path().join("kv"), disk.0.path().join("packs"));
+    std::fs::create_dir(&pack_dir).unwrap();
+    let packs = Arc::new(PackFiles::open(&pack_dir, false).unwrap());
+    packs.set_reserve(RESERVE).unwrap();
+    let keyset = Arc::new(Keyset::for_tests(1));
+    let records = |access| {
+        let kv: Arc<dyn Kv> = Arc::new(Rocks::open(&kv_dir, access).unwrap());
+        Records::new(kv, Arc::clone(&keyset))
+    };
+    let clock = || Arc::new(SystemClock);
+    Txn::create(records(Access::Create), clock(), [1; 16], |op| {
+        op.root().inodes = 1;
+    })
+    .unwrap();
+    let txn = Txn::open(records(Access::ReadWrite), clock(), Box::new(|_| ())).unwrap();
+    let reserve = Arc::clone(&packs);
+    txn.on_full(Box::new(move || reserve.set_reserve(0).is_ok()));
+    disk.fill();
+    // Far more than what the log has allocated ahead, in commits of 1 MiB.
+    for n in 0..32 {
+        set(&txn, inode(n), &vec![1; 1 << 20]);
+        assert_eq!(txn.commit_wait().unwrap(), Generation(u64::from(n) + 2));
+    }
+    assert!(
+        packs.free_bytes().unwrap() > 0,
+        "the reserve was given back"
+    );
+    assert_eq!(txn.verify().unwrap().bad_buckets, Vec::<usize>::new());
+    txn.close().unwrap();
+    drop(txn);
+    let txn = Txn::open(records(Access::ReadWrite), clock(), Box::new(|_| ())).unwrap();
+    assert_eq!(contents(&txn).len(), 32);
+    txn.close().unwrap();
+}
