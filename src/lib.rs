@@ -19,6 +19,7 @@ pub mod block;
 pub mod crypto;
 pub mod format;
 pub mod fs;
+pub mod fuse;
 pub mod kv;
 pub mod meta;
 pub mod sealed;
