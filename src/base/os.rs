@@ -16,7 +16,7 @@
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::{NonNull, null_mut};
 use std::slice;
 
@@ -183,6 +183,30 @@ fn map_secret(bytes: usize) -> rustix::io::Result<NonNull<u8>> {
             Err(e)
         }
     }
+}
+
+/// Returns true if the kernel gives memory that nobody but its process can read.
+#[must_use]
+pub fn secret_memory_available() -> bool {
+    map_secret(page_bytes())
+        .map(|at| unmap(at, page_bytes()))
+        .is_ok()
+}
+
+/// Returns a descriptor of its own for what a caller left open under `number`, and keeps both from
+/// programs that this process starts.
+///
+/// # Errors
+/// When nothing is open there.
+pub fn inherited_descriptor(number: i32) -> std::io::Result<OwnedFd> {
+    if number < 0 {
+        return Err(rustix::io::Errno::BADF.into());
+    }
+    // SAFETY: the number is not -1, and the borrow ends with this function, which closes nothing;
+    // if nothing is open there the kernel says so.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(rustix::io::fcntl_dupfd_cloexec(borrowed, 3)?)
 }
 
 fn map_mlocked(bytes: usize) -> rustix::io::Result<NonNull<u8>> {

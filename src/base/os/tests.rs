@@ -73,3 +73,29 @@ fn the_stack_below_is_overwritten() {
     std::os::unix::fs::FileExt::read_exact_at(&memory, &mut left, offset).expect("our own stack");
     assert!(left.iter().filter(|b| **b == 0xa5).count() < 64);
 }
+
+#[test]
+fn the_kernel_here_has_memory_for_secrets() {
+    assert!(secret_memory_available());
+}
+
+#[test]
+fn an_inherited_descriptor_is_read_but_passed_to_no_program() {
+    use std::io::{Read, Write};
+    use std::os::fd::AsRawFd;
+
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    rustix::io::fcntl_setfd(&reader, rustix::io::FdFlags::empty()).expect("an open descriptor");
+    writer.write_all(b"x").expect("room in the pipe");
+    drop(writer);
+    let own = inherited_descriptor(reader.as_raw_fd()).expect("it is open");
+    for fd in [reader.as_fd(), own.as_fd()] {
+        let flags = rustix::io::fcntl_getfd(fd).expect("an open descriptor");
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+    }
+    let mut content = Vec::new();
+    let read = std::fs::File::from(own).read_to_end(&mut content);
+    assert_eq!((read.expect("readable"), content), (1, b"x".to_vec()));
+    assert!(inherited_descriptor(-1).is_err());
+    assert!(inherited_descriptor(i32::MAX).is_err());
+}
