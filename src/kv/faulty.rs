@@ -545,6 +545,10 @@ impl Packs for FaultyPacks {
         Ok(self.faults.plan.lock().room_bytes.unwrap_or(free))
     }
 
+    fn size_bytes(&self) -> Result<u64, KvError> {
+        self.inner.size_bytes()
+    }
+
     fn set_reserve(&self, bytes: u64) -> Result<(), KvError> {
         let mut held = self.reserve_bytes.lock();
         self.faults.change("reserve", bytes.saturating_sub(*held))?;

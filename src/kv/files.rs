@@ -87,6 +87,13 @@ impl PackFiles {
         Ok(handle)
     }
 
+    fn statvfs(&self) -> Result<rustix::fs::StatVfs, KvError> {
+        rustix::fs::statvfs(&self.dir).map_err(|e| KvError::Io {
+            op: "ask for free space",
+            source: e.into(),
+        })
+    }
+
     fn sync_dir(&self) -> io::Result<()> {
         File::open(&self.dir)?.sync_all()
     }
@@ -192,11 +199,13 @@ impl Packs for PackFiles {
     }
 
     fn free_bytes(&self) -> Result<u64, KvError> {
-        let v = rustix::fs::statvfs(&self.dir).map_err(|e| KvError::Io {
-            op: "ask for free space",
-            source: e.into(),
-        })?;
+        let v = self.statvfs()?;
         Ok(v.f_bavail.saturating_mul(v.f_frsize))
+    }
+
+    fn size_bytes(&self) -> Result<u64, KvError> {
+        let v = self.statvfs()?;
+        Ok(v.f_blocks.saturating_mul(v.f_frsize))
     }
 
     fn set_reserve(&self, bytes: u64) -> Result<(), KvError> {

@@ -248,6 +248,10 @@ impl Packs for MemoryPacks {
         Ok(1 << 40)
     }
 
+    fn size_bytes(&self) -> Result<u64, KvError> {
+        Ok(1 << 40)
+    }
+
     fn set_reserve(&self, _bytes: u64) -> Result<(), KvError> {
         Ok(())
     }

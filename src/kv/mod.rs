@@ -247,6 +247,12 @@ pub trait Packs: Send + Sync {
     /// When it cannot be asked.
     fn free_bytes(&self) -> Result<u64, KvError>;
 
+    /// Returns the size of the store's file system, in bytes.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    fn size_bytes(&self) -> Result<u64, KvError>;
+
     /// Sets the space kept back for deletes and the cleaner to `bytes` (0 releases it).
     ///
     /// # Errors
