@@ -4,37 +4,57 @@ use crate::base::Epoch;
 
 use super::bytes::{DecodeError, Reader};
 
-/// Layout: `written u64 | live u64 | punched u64 | epoch u32 | sealed u8 | lists u32 | punches u32`.
+/// Layout: `written u32 | live u32 | punched u32 | epoch u32 | lists u32 | next_punch u32 | sealed u8`.
+///
+/// Invariant: `live + punched <= written`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackAccount {
-    /// Bytes of the pack that a commit may name; what lies beyond is cut off at the next start.
-    pub written: u64,
+    /// Bytes that a commit may name; what lies beyond belongs to nobody.
+    pub written: u32,
     /// Bytes of live blocks.
-    pub live: u64,
+    pub live: u32,
     /// Bytes given back to the file system.
-    pub punched: u64,
+    pub punched: u32,
     /// The epoch of all its blocks.
     pub epoch: Epoch,
-    /// Nothing is appended any more.
-    pub sealed: bool,
     /// Number of its list records.
     pub lists: u32,
-    /// Number of the next record of dead ranges.
-    pub punches: u32,
+    /// Number of its next record of dead ranges.
+    pub next_punch: u32,
+    /// Nothing is appended any more, and all that is dead stands in records of dead ranges.
+    pub sealed: bool,
 }
 
 impl PackAccount {
+    /// Returns the account of an empty pack.
+    #[must_use]
+    pub fn new(epoch: Epoch) -> Self {
+        Self {
+            written: 0,
+            live: 0,
+            punched: 0,
+            epoch,
+            lists: 0,
+            next_punch: 0,
+            sealed: false,
+        }
+    }
+
     /// Returns the payload.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(37);
-        for n in [self.written, self.live, self.punched] {
+        let mut out = Vec::with_capacity(25);
+        for n in [
+            self.written,
+            self.live,
+            self.punched,
+            self.epoch.0,
+            self.lists,
+            self.next_punch,
+        ] {
             out.extend_from_slice(&n.to_le_bytes());
         }
-        out.extend_from_slice(&self.epoch.0.to_le_bytes());
         out.push(u8::from(self.sealed));
-        out.extend_from_slice(&self.lists.to_le_bytes());
-        out.extend_from_slice(&self.punches.to_le_bytes());
         out
     }
 
@@ -44,23 +64,24 @@ impl PackAccount {
     /// When the layout is wrong.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         let mut r = Reader::new(payload, "pack account");
-        let (written, live, punched) = (r.u64()?, r.u64()?, r.u64()?);
-        let epoch = Epoch(r.u32()?);
-        let sealed = match r.u8()? {
-            0 => false,
-            1 => true,
-            _ => return Err(r.error()),
+        let account = Self {
+            written: r.u32()?,
+            live: r.u32()?,
+            punched: r.u32()?,
+            epoch: Epoch(r.u32()?),
+            lists: r.u32()?,
+            next_punch: r.u32()?,
+            sealed: match r.u8()? {
+                0 => false,
+                1 => true,
+                _ => return Err(r.error()),
+            },
         };
-        let (lists, punches) = (r.u32()?, r.u32()?);
+        let used = u64::from(account.live) + u64::from(account.punched);
+        if used > u64::from(account.written) {
+            return Err(r.error());
+        }
         r.end()?;
-        Ok(Self {
-            written,
-            live,
-            punched,
-            epoch,
-            sealed,
-            lists,
-            punches,
-        })
+        Ok(account)
     }
 }

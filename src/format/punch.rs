@@ -8,15 +8,23 @@ use super::bytes::{DecodeError, Reader};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Range {
     /// First byte.
-    pub offset: u64,
+    pub offset: u32,
     /// Bytes.
-    pub len: u64,
+    pub len: u32,
 }
 
-/// Returns the payload of dead ranges: `n x (offset u64 | len u64)`.
+impl Range {
+    /// Returns the byte after the last one.
+    #[must_use]
+    pub fn end(&self) -> u32 {
+        self.offset + self.len
+    }
+}
+
+/// Returns the payload of dead ranges: `n x (offset u32 | len u32)`.
 #[must_use]
 pub fn encode_ranges(ranges: &[Range]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(16 * ranges.len());
+    let mut out = Vec::with_capacity(8 * ranges.len());
     for r in ranges {
         out.extend_from_slice(&r.offset.to_le_bytes());
         out.extend_from_slice(&r.len.to_le_bytes());
@@ -30,12 +38,13 @@ pub fn encode_ranges(ranges: &[Range]) -> Vec<u8> {
 /// When the layout is wrong.
 pub fn decode_ranges(payload: &[u8]) -> Result<Vec<Range>, DecodeError> {
     let mut r = Reader::new(payload, "dead ranges");
-    let mut out = Vec::with_capacity(payload.len() / 16);
+    let mut out = Vec::with_capacity(payload.len() / 8);
     while !r.is_empty() {
-        out.push(Range {
-            offset: r.u64()?,
-            len: r.u64()?,
-        });
+        let (offset, len) = (r.u32()?, r.u32()?);
+        if len == 0 || offset.checked_add(len).is_none() {
+            return Err(r.error());
+        }
+        out.push(Range { offset, len });
     }
     Ok(out)
 }
