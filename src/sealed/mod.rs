@@ -7,7 +7,7 @@
 mod packs;
 mod records;
 
-pub use packs::SealedPacks;
+pub use packs::{PACK_MAX_BYTES, PackWriter, SealedPacks};
 pub use records::{Batch, Record, Records, SealedError};
 
 #[cfg(test)]

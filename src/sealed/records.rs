@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::base::Generation;
+use crate::base::{ContentId, Generation, RngError};
 use crate::crypto::{CryptoError, Keyset};
 use crate::format::bytes::{DecodeError, Reader};
 use crate::format::key::{Key, Letter};
@@ -36,6 +36,18 @@ pub enum SealedError {
         #[source]
         source: DecodeError,
     },
+    /// A frame of a block is not authentic, or could not be sealed.
+    #[error("a frame of block {id} is not authentic")]
+    Frame {
+        /// The block.
+        id: ContentId,
+        /// The cause, with its code.
+        #[source]
+        source: CryptoError,
+    },
+    /// No random bytes.
+    #[error("no randomness")]
+    Rng(#[from] RngError),
     /// A key in the store is none of ours.
     #[error("C-DECODE: the store holds a key that no record has")]
     ForeignKey,
