@@ -56,8 +56,13 @@ impl Shared {
         // The first answer may be about an earlier failure.
         let landed = self.land_and_wait().or_else(|_| self.land_and_wait());
         let mut op = self.txn.begin()?;
-        for (id, old) in batch {
-            self.repoint(&mut op, id, old)?;
+        // All that can fail comes before the first change.
+        let unchanged: Vec<Option<BlockRef>> = batch
+            .iter()
+            .map(|(id, old)| Self::record(&op, id).ok().filter(|c| c.place == old.place))
+            .collect();
+        for ((id, old), current) in batch.iter().zip(unchanged) {
+            self.repoint(&mut op, id, old, current);
         }
         result.and(landed)
     }
@@ -86,16 +91,20 @@ impl Shared {
     }
 
     /// Lets a record name the copy, if it still is what it was.
-    fn repoint(&self, op: &mut Op<'_>, id: &ContentId, old: &BlockRef) -> Result<(), BlockError> {
-        let Some(new) = self.state.lock().copied.remove(id) else {
-            return Ok(());
-        };
-        let current = Self::record(op, id).ok().filter(|c| c.place == old.place);
+    fn repoint(
+        &self,
+        op: &mut Op<'_>,
+        id: &ContentId,
+        old: &BlockRef,
+        unchanged: Option<BlockRef>,
+    ) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let Some(current) = current else {
-            state.forsake(&new);
-            return Ok(());
+        let Some(new) = state.copied.remove(id) else {
+            return;
+        };
+        let Some(current) = unchanged else {
+            return state.forsake(&new);
         };
         let moved = BlockRef {
             refs: current.refs,
@@ -113,6 +122,5 @@ impl Shared {
         if let Some(pack) = state.pack(old.place.pack) {
             pack.bury(op, from.range());
         }
-        Ok(())
     }
 }

@@ -215,6 +215,10 @@ impl Blocks {
             stores: AtomicU64::new(0),
             first_free_pack: found.first_free,
         });
+        let weak = Arc::downgrade(&shared);
+        shared.txn.on_full(Box::new(move || {
+            weak.upgrade().is_some_and(|s| s.reserve.release(&s.packs))
+        }));
         let (mut pack_thread, mut cleaner) = (Vec::new(), Vec::new());
         if can_write {
             let lander = Lander::new(Arc::clone(&shared), writer);

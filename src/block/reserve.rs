@@ -60,12 +60,14 @@ impl Reserve {
         *is_held
     }
 
-    /// Gives the space to whoever must go on.
-    pub(super) fn release(&self, packs: &SealedPacks) {
+    /// Gives the space to whoever must go on; false if there was none to give.
+    pub(super) fn release(&self, packs: &SealedPacks) -> bool {
         let mut is_held = self.is_held.lock();
-        if *is_held && self.target_bytes > 0 {
+        let had = *is_held && self.target_bytes > 0;
+        if had {
             *is_held = packs.set_reserve(0).is_err();
         }
+        had && !*is_held
     }
 
     /// Gives the space up if there are fewer than `bytes` without it.
