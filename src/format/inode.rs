@@ -4,7 +4,8 @@ use crate::base::{Ino, InodeGen, Timestamp};
 
 use super::bytes::{DecodeError, Reader};
 
-/// Longest inode payload: what does not fit goes to records of its own (xattrs) or is refused.
+/// Longest inode payload with inline xattrs: those that do not fit go to records of their own. Only
+/// the target of a long symlink, and file capabilities, make it longer.
 pub const INODE_MAX_BYTES: usize = 4096;
 
 /// Bits of [`Inode::flags`].
@@ -82,6 +83,18 @@ fn get_bytes(r: &mut Reader<'_>) -> Result<Vec<u8>, DecodeError> {
 }
 
 impl Inode {
+    /// Returns true if it is a directory.
+    #[must_use]
+    pub fn is_directory(&self) -> bool {
+        self.mode & 0o170_000 == 0o040_000
+    }
+
+    /// Returns true if it is a regular file.
+    #[must_use]
+    pub fn is_regular(&self) -> bool {
+        self.mode & 0o170_000 == 0o100_000
+    }
+
     /// Returns the payload.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

@@ -17,3 +17,4 @@ pub mod page;
 pub mod punch;
 pub mod record;
 pub mod root;
+pub mod xattr;

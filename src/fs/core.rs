@@ -2,6 +2,7 @@
 
 use crate::base::sync::Arc;
 use crate::base::{Clock, Ino, Timestamp};
+use crate::format::key::Key;
 use crate::meta::{Inode, Names};
 use crate::txn::{Op, Txn};
 
@@ -78,6 +79,38 @@ impl Core {
         Ok(inode)
     }
 
+    /// Returns a directory inside an operation, to change it.
+    ///
+    /// # Errors
+    /// When it is none, was removed, or the store fails.
+    pub(super) fn directory_in(&self, op: &Op<'_>, ino: Ino) -> Result<Inode, FsError> {
+        let inode = self.inode_in(op, ino)?;
+        if !inode.is_directory() {
+            return Err(FsError::NotDirectory);
+        }
+        if inode.nlink == 0 {
+            return Err(FsError::NoEntry);
+        }
+        Ok(Inode::clone(&inode))
+    }
+
+    /// Brings inodes that are not in the cache into it, with one read of the store.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(super) fn prefetch(&self, inos: impl Iterator<Item = Ino>) -> Result<(), FsError> {
+        let mark = self.inodes.mark();
+        let missing: Vec<Ino> = inos.filter(|i| self.inodes.get(*i).is_none()).collect();
+        let keys: Vec<Key> = missing.iter().map(|i| self.names.inode(*i)).collect();
+        for (ino, payload) in missing.into_iter().zip(self.txn.multi_get(&keys)?) {
+            if let Some(payload) = payload {
+                let inode = Arc::new(Inode::decode(&payload)?);
+                self.inodes.insert_if_unchanged(ino, &inode, mark);
+            }
+        }
+        Ok(())
+    }
+
     /// Sets an inode that exists.
     pub(super) fn put_inode(&self, op: &mut Op<'_>, ino: Ino, inode: Inode) -> Arc<Inode> {
         op.put(self.names.inode(ino), inode.encode());
@@ -92,20 +125,6 @@ impl Core {
         let inode = Arc::new(inode);
         self.inodes.set(ino, Some(&inode));
         inode
-    }
-
-    /// Removes an inode with its large xattrs.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub(super) fn remove_inode_records(
-        &self,
-        op: &mut Op<'_>,
-        ino: Ino,
-        _inode: &Inode,
-    ) -> Result<(), FsError> {
-        self.delete_inode(op, ino);
-        Ok(())
     }
 
     /// Removes an inode.

@@ -149,6 +149,15 @@ pub struct DirEntry<'a> {
     pub next_cookie: u64,
 }
 
+/// How a file system is opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FsSettings {
+    /// Nothing is changed.
+    pub read_only: bool,
+    /// Logical bytes the files may hold together.
+    pub quota_bytes: Option<u64>,
+}
+
 /// Space and inodes of the volume, or of its quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatFs {

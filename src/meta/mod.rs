@@ -10,5 +10,6 @@ pub use crate::format::extents::{Extents, GROUP_CHUNKS};
 pub use crate::format::inode::{Inode, InodeFlags};
 pub use crate::format::orphan::Orphan;
 pub use crate::format::page::PageRecord;
+pub use crate::format::xattr::XattrRecord;
 pub use names::Names;
 pub use source::Source;

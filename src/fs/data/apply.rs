@@ -102,7 +102,9 @@ impl<'d> Mapping<'d> {
     }
 
     pub(super) fn set_block(&mut self, ix: ChunkIx, id: crate::base::ContentId) {
-        self.update(ix, |e, slot| drop(e.set_block(slot, Some(id))));
+        self.update(ix, |e, slot| {
+            e.set_block(slot, Some(id));
+        });
     }
 
     /// Puts one page record; `data` is a whole page, or what is left of one at the end of the file.
@@ -142,7 +144,7 @@ impl<'d> Mapping<'d> {
     }
 
     /// Gives up the mapping of an inode that is removed, all of whose data is cleared.
-    pub(super) fn end(self, op: &mut Op<'_>) -> Inode {
+    pub(super) fn end(self, op: &mut Op<'_>) {
         for (group, e) in &self.groups {
             debug_assert!(e.is_empty());
             if !self.is_plain {
@@ -153,7 +155,6 @@ impl<'d> Mapping<'d> {
         let root = op.root();
         root.used_pages -= self.inode.used_pages;
         self.data.space.used(self.inode.used_pages, 0);
-        self.inode
     }
 
     fn put_group(&self, op: &mut Op<'_>, group: u64, e: Extents) {
@@ -227,9 +228,8 @@ impl Data {
             // What stays dirty must not be part of the committed size.
             mapping.inode.size_bytes.max(end.min(f.size)).min(f.size)
         };
-        if let Some(now) = f.times.take() {
-            mapping.inode.mtime = now;
-            mapping.inode.ctime = now;
+        if let Some(times) = f.times.take() {
+            times.lay_over(&mut mapping.inode);
         }
         mapping.store(&mut op, size);
         match error {

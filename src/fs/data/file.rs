@@ -13,6 +13,7 @@ use crate::base::sync::{Arc, Mutex};
 use crate::base::{ChunkIx, Ino, PAGE_BYTES, Timestamp};
 use crate::block::Stored;
 use crate::fs::{Done, FsError};
+use crate::meta::Inode;
 
 /// What lies under the dirty pages of a chunk.
 pub(super) enum Base {
@@ -35,14 +36,29 @@ pub(super) struct Chunk {
     pub(super) reserved: u64,
 }
 
+/// Times that are committed together with the data they belong to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    pub(super) mtime: Timestamp,
+    pub(super) ctime: Timestamp,
+}
+
+impl Times {
+    /// Puts them into an inode, whose ctime may be of a later change.
+    pub(super) fn lay_over(self, inode: &mut Inode) {
+        inode.mtime = self.mtime;
+        inode.ctime = inode.ctime.max(self.ctime);
+    }
+}
+
 /// The dirty state of one file.
 pub(super) struct File {
     /// Live size in bytes.
     pub(super) size: u64,
     /// Live size or times are in no group.
     pub(super) meta_dirty: bool,
-    /// mtime and ctime of writes that are in no group.
-    pub(super) times: Option<Timestamp>,
+    /// mtime and ctime that belong to data in no group.
+    pub(super) times: Option<Times>,
     pub(super) chunks: BTreeMap<ChunkIx, Chunk>,
     /// A truncation in progress: stored chunks from here on are void.
     pub(super) cut: Option<ChunkIx>,
@@ -98,6 +114,14 @@ impl File {
             next: Vec::new(),
             gone: false,
         }
+    }
+
+    /// Notes the time of a change of the contents.
+    pub(super) fn touch(&mut self, now: Timestamp) {
+        self.times = Some(Times {
+            mtime: now,
+            ctime: now,
+        });
     }
 
     /// Returns true if a group holds everything.
@@ -205,6 +229,11 @@ impl Files {
         let out = f(&mut guard);
         self.leave(ino, &mut guard);
         Some(out)
+    }
+
+    /// Returns true if a file has dirty state at this moment.
+    pub(super) fn is_dirty(&self, ino: Ino) -> bool {
+        self.shard(ino).lock().contains_key(&ino)
     }
 
     fn leave(&self, ino: Ino, file: &mut File) {

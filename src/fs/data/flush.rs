@@ -46,7 +46,11 @@ impl Data {
 
     /// The same for all files.
     pub(in crate::fs) fn flush_all(&self, done: Done<()>) {
-        let files = self.files.list();
+        self.flush_files(self.files.list(), done);
+    }
+
+    /// The same for some files.
+    pub(in crate::fs) fn flush_files(&self, files: Vec<Ino>, done: Done<()>) {
         let all = Arc::new(Countdown {
             left: AtomicUsize::new(files.len() + 1),
             end: Mutex::new((Ok(()), Some(done))),

@@ -53,11 +53,15 @@ impl Jobs {
     }
 
     pub(super) fn cut(&self, ino: Ino) {
-        self.change(|s| drop(s.cut.insert(ino)));
+        self.change(|s| {
+            s.cut.insert(ino);
+        });
     }
 
     pub(super) fn reap(&self, ino: Ino) {
-        self.change(|s| drop(s.reap.insert(ino)));
+        self.change(|s| {
+            s.reap.insert(ino);
+        });
     }
 
     pub(super) fn flush_all(&self) {
@@ -66,12 +70,6 @@ impl Jobs {
 
     pub(super) fn stop(&self) {
         self.change(|s| s.stop = true);
-    }
-
-    /// Returns true if no orphan waits to be removed and no truncation to be finished.
-    pub(super) fn is_drained(&self) -> bool {
-        let s = self.state.lock();
-        s.cut.is_empty() && s.reap.is_empty()
     }
 
     /// Waits for work, until `tick` at the latest. What others wait for comes first; long work is

@@ -25,8 +25,8 @@ mod write;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use crate::base::Ino;
 use crate::base::sync::{Arc, AtomicUsize, Mutex, Weak};
+use crate::base::{Ino, Timestamp};
 use crate::block::Blocks;
 use crate::meta::{Extents, Inode};
 
@@ -34,7 +34,7 @@ use super::FsError;
 use super::cache::RecordCache;
 use super::core::Core;
 
-use file::{File, Files};
+use file::{File, Files, Times};
 use flush::Calls;
 use fold::Fold;
 use geometry::Geometry;
@@ -53,7 +53,7 @@ const TICK: Duration = Duration::from_secs(1);
 const FLUSH_TICKS: u32 = 3;
 
 /// The contents of all files of a volume.
-pub(super) struct Data {
+pub(in crate::fs) struct Data {
     me: Weak<Self>,
     core: Arc<Core>,
     blocks: Arc<Blocks>,
@@ -173,24 +173,42 @@ impl Data {
         Ok(())
     }
 
-    /// Puts live size and times of data that is still dirty over a committed inode.
-    pub(super) fn overlay(&self, ino: Ino, inode: &mut Inode) {
-        self.files.with_dirty(ino, |f| {
+    /// Returns an inode with the live size and times of data that is still dirty.
+    ///
+    /// # Errors
+    /// When there is none, or the store fails.
+    pub(in crate::fs) fn live(&self, ino: Ino) -> Result<Arc<Inode>, FsError> {
+        // The inode is read under the file's lock, so that no flush comes between the two.
+        let dirty = self.files.with_dirty(ino, |f| {
+            let mut inode = Inode::clone(&*self.core.inode(ino)?);
             inode.size_bytes = f.size;
-            if let Some(now) = f.times {
-                inode.mtime = now;
-                inode.ctime = now;
+            if let Some(times) = f.times {
+                times.lay_over(&mut inode);
             }
             let chunks = f.chunks.values();
             let fresh = chunks.filter(|c| !c.is_empty()).count() as u64;
             let used = self.geometry.used_chunks(inode.used_pages);
             inode.used_pages = self.geometry.used_pages(used.max(fresh), inode.size_bytes);
+            Ok(Arc::new(inode))
         });
+        dirty.unwrap_or_else(|| self.core.inode(ino))
     }
 
-    /// The kernel or a user has set mtime and ctime: those of dirty data no longer count.
-    pub(super) fn times_set(&self, ino: Ino) {
-        self.files.with_dirty(ino, |f| f.times = None);
+    /// Returns true if data of a file is in no group.
+    pub(in crate::fs) fn is_dirty(&self, ino: Ino) -> bool {
+        self.files.is_dirty(ino)
+    }
+
+    /// Sets the times of data that is still dirty: they are committed with it. Returns false if
+    /// nothing is dirty: then they belong into the inode.
+    pub(in crate::fs) fn set_times(&self, ino: Ino, mtime: Timestamp, ctime: Timestamp) -> bool {
+        let set = self.files.with_dirty(ino, |f| {
+            if !f.is_clean() {
+                f.times = Some(Times { mtime, ctime });
+            }
+            !f.is_clean()
+        });
+        set.unwrap_or(false)
     }
 
     /// Tells everybody who waits for a file that it cannot be flushed.

@@ -19,15 +19,7 @@ impl Data {
     /// An inode of any type has lost its last name in this operation (`nlink` 0 is already put). If
     /// `held`, the kernel still knows it: it is kept as an orphan until [`Self::forgotten`].
     /// Otherwise it goes soon.
-    ///
-    /// # Errors
-    /// None today; removal may come to read.
-    pub(in crate::fs) fn unlinked(
-        &self,
-        op: &mut Op<'_>,
-        ino: Ino,
-        held: bool,
-    ) -> Result<(), FsError> {
+    pub(in crate::fs) fn unlinked(&self, op: &mut Op<'_>, ino: Ino, held: bool) {
         let record = Orphan {
             ino,
             dead: true,
@@ -44,7 +36,6 @@ impl Data {
         if !held {
             self.jobs.reap(ino);
         }
-        Ok(())
     }
 
     /// The kernel has forgotten an inode: if it is an orphan it goes now, or soon. Cheap if it is none.
@@ -85,12 +76,14 @@ impl Data {
             }
             other => other?,
         };
+        let xattrs = self.core.large_xattr_keys(&op, ino, &mapping.inode)?;
         if !self.clear_step(&mut op, &mut mapping, ino, ChunkIx(0))? {
             mapping.store(&mut op, 0);
             return Ok(false);
         }
-        let inode = mapping.end(&mut op);
-        self.core.remove_inode_records(&mut op, ino, &inode)?;
+        mapping.end(&mut op);
+        xattrs.into_iter().for_each(|key| op.delete(key));
+        self.core.delete_inode(&mut op, ino);
         op.delete(self.core.names.orphan(ino));
         op.root().inodes -= 1;
         self.cutting.lock().remove(&ino);

@@ -62,7 +62,7 @@ impl Data {
                 f.size = end;
             }
             f.meta_dirty = true;
-            f.times = Some(self.core.now());
+            f.touch(self.core.now());
             Ok(())
         })?
     }
@@ -186,7 +186,7 @@ impl Data {
             }
             let end = self.geometry.start(ChunkIx(dst.0 + 1));
             f.size = f.size.max(end);
-            f.times = Some(self.core.now());
+            f.touch(self.core.now());
             let size = mapping.inode.size_bytes.max(end);
             mapping.store(&mut op, size);
             Ok(true)

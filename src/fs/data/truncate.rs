@@ -35,7 +35,7 @@ impl Data {
             }
             f.size = size_bytes;
             f.meta_dirty = true;
-            f.times = Some(self.core.now());
+            f.touch(self.core.now());
             Ok(())
         })?
     }

@@ -70,7 +70,7 @@ impl Data {
             }
             debug_assert!(f.size >= end);
             if !cached {
-                f.times = Some(self.core.now());
+                f.touch(self.core.now());
             }
             Ok(())
         })?

@@ -1,0 +1,14 @@
+//! Operations over a real store in a temporary directory.
+
+mod attributes;
+mod counts;
+mod durability;
+mod listing;
+mod lookups;
+mod model;
+mod names;
+mod renames;
+mod volume;
+mod xattrs;
+
+pub(in crate::fs) use volume::{ROOT, Volume, wait};

@@ -1,0 +1,355 @@
+//! A volume for tests: real records, real packs, a clock that only goes when it is asked, a store
+//! that counts and whose power can be cut.
+
+use std::time::{Duration, Instant};
+
+use crate::base::sync::{Arc, AtomicBool, AtomicU64, Ordering};
+use crate::base::{Clock, Ino, Timestamp};
+use crate::block::{BlockSettings, Blocks, Compression};
+use crate::crypto::Keyset;
+use crate::fs::core::Core;
+use crate::fs::{Attr, Caller, Done, Fs, FsError, SetAttr, WriteFlags};
+use crate::kv::files::PackFiles;
+use crate::kv::rocks::Rocks;
+use crate::kv::{Access, Change, Family, Kv, KvError, KvRead, Packs, Pair};
+use crate::meta::Names;
+use crate::sealed::{Records, SealedPacks};
+use crate::txn::Txn;
+
+pub(in crate::fs) const ROOT: Caller = Caller { uid: 0, gid: 0 };
+
+/// Bytes of a chunk in tests: small, so that files have many.
+pub(in crate::fs) const CHUNK: usize = 16 << 10;
+
+/// A test fails when an answer does not come in this time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Returns what an operation answers.
+pub(in crate::fs) fn wait<T: Send + 'static>(start: impl FnOnce(Done<T>)) -> Result<T, FsError> {
+    let (tx, rx) = crossbeam_channel::bounded(1);
+    start(Box::new(move |r| tx.send(r).unwrap()));
+    rx.recv_timeout(PATIENCE).expect("an answer comes")
+}
+
+/// Each look at the time of day is a microsecond later than the one before.
+pub(in crate::fs) struct Ticking {
+    micros: AtomicU64,
+}
+
+impl Ticking {
+    pub(in crate::fs) fn advance(&self, seconds: u64) {
+        self.micros
+            .fetch_add(seconds * 1_000_000, Ordering::Relaxed);
+    }
+}
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        let micros = self.micros.fetch_add(1, Ordering::Relaxed);
+        Timestamp {
+            secs: i64::try_from(micros / 1_000_000).unwrap(),
+            nanos: u32::try_from(micros % 1_000_000).unwrap() * 1000,
+        }
+    }
+
+    fn monotonic(&self) -> Instant {
+        Instant::now()
+    }
+}
+
+/// A store that counts, and takes no more writes once its power is cut.
+pub(in crate::fs) struct Store {
+    rocks: Rocks,
+    is_cut: AtomicBool,
+    pub(in crate::fs) gets: AtomicU64,
+    pub(in crate::fs) scans: AtomicU64,
+    pub(in crate::fs) changes: AtomicU64,
+    pub(in crate::fs) batches: AtomicU64,
+}
+
+impl Store {
+    /// Returns reads of single keys, scans, changes and batches since the last call.
+    pub(in crate::fs) fn take_counts(&self) -> [u64; 4] {
+        [&self.gets, &self.scans, &self.changes, &self.batches]
+            .map(|c| c.swap(0, Ordering::Relaxed))
+    }
+}
+
+impl KvRead for Store {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        self.gets.fetch_add(1, Ordering::Relaxed);
+        self.rocks.get(family, key)
+    }
+
+    fn multi_get(&self, family: Family, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, KvError> {
+        self.gets.fetch_add(keys.len() as u64, Ordering::Relaxed);
+        self.rocks.multi_get(family, keys)
+    }
+
+    fn scan(&self, f: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, KvError> {
+        self.scans.fetch_add(1, Ordering::Relaxed);
+        self.rocks.scan(f, from, to, limit)
+    }
+
+    fn for_each(
+        &self,
+        family: Family,
+        from: &[u8],
+        to: &[u8],
+        each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), KvError> {
+        self.rocks.for_each(family, from, to, each)
+    }
+}
+
+impl Kv for Store {
+    fn write(&self, batch: Vec<Change>, sync: bool) -> Result<(), KvError> {
+        if self.is_cut.load(Ordering::Acquire) {
+            return Err(KvError::NoSpace { op: "write" });
+        }
+        self.changes
+            .fetch_add(batch.len() as u64, Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.rocks.write(batch, sync)
+    }
+
+    fn snapshot(&self) -> Result<Arc<dyn KvRead>, KvError> {
+        self.rocks.snapshot()
+    }
+
+    fn flush(&self) -> Result<(), KvError> {
+        self.rocks.flush()
+    }
+
+    fn compact(&self) -> Result<(), KvError> {
+        self.rocks.compact()
+    }
+
+    fn recover(&self) -> Result<(), KvError> {
+        self.rocks.recover()
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.rocks.memory_bytes()
+    }
+}
+
+/// How a test volume is opened.
+#[derive(Clone, Copy)]
+pub(in crate::fs) struct Setup {
+    pub(in crate::fs) quota_bytes: Option<u64>,
+    pub(in crate::fs) read_only: bool,
+    /// Bits of the hash of names that count.
+    pub(in crate::fs) name_mask: u128,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            quota_bytes: None,
+            read_only: false,
+            name_mask: u128::MAX,
+        }
+    }
+}
+
+struct Open {
+    fs: Arc<Fs>,
+    store: Arc<Store>,
+}
+
+pub(in crate::fs) struct Volume {
+    dir: tempfile::TempDir,
+    pub(in crate::fs) clock: Arc<Ticking>,
+    setup: Setup,
+    open: Option<Open>,
+}
+
+impl std::ops::Deref for Volume {
+    type Target = Arc<Fs>;
+
+    fn deref(&self) -> &Arc<Fs> {
+        &self.open.as_ref().unwrap().fs
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        if let Some(open) = self.open.take() {
+            let ended = open.fs.shutdown();
+            if !std::thread::panicking() {
+                ended.unwrap();
+            }
+        }
+    }
+}
+
+impl Volume {
+    /// Returns a new volume, empty but for the root directory of mode 0755.
+    pub(in crate::fs) fn new() -> Self {
+        Self::with(Setup::default())
+    }
+
+    pub(in crate::fs) fn with(setup: Setup) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(Ticking {
+            micros: AtomicU64::new(1_000_000_000_000_000),
+        });
+        std::fs::create_dir(dir.path().join("packs")).unwrap();
+        let keyset = Arc::new(Keyset::for_tests(1));
+        let rocks = Rocks::open(&dir.path().join("kv"), Access::Create).unwrap();
+        let records = Records::new(Arc::new(rocks), Arc::clone(&keyset));
+        let names = Names::new(keyset);
+        let now = clock.now();
+        let fill = |op: &mut crate::txn::Op<'_>| Fs::create_root(op, &names, now, 0, 0, 0o755);
+        Txn::create(records, Arc::clone(&clock) as Arc<dyn Clock>, [7; 16], fill).unwrap();
+        let mut volume = Self {
+            dir,
+            clock,
+            setup,
+            open: None,
+        };
+        volume.start();
+        volume
+    }
+
+    fn start(&mut self) {
+        let keyset = Arc::new(Keyset::for_tests(1));
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let store = Arc::new(Store {
+            rocks: Rocks::open(&self.dir.path().join("kv"), Access::ReadWrite).unwrap(),
+            is_cut: AtomicBool::new(false),
+            gets: AtomicU64::new(0),
+            scans: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
+        });
+        let kv = Arc::clone(&store) as Arc<dyn Kv>;
+        let records = Records::new(kv, Arc::clone(&keyset));
+        let txn = Txn::open(records, Arc::clone(&clock), Box::new(|_| ())).unwrap();
+        let packs = PackFiles::open(&self.dir.path().join("packs"), false).unwrap();
+        let packs = SealedPacks::new(Arc::new(packs) as Arc<dyn Packs>, keyset);
+        let settings = BlockSettings {
+            chunk_bytes: u32::try_from(CHUNK).unwrap(),
+            compression: Compression::Lz4,
+            cache_bytes: 1 << 20,
+        };
+        let blocks = Blocks::open(Arc::clone(&txn), packs, settings).unwrap();
+        let mut core = Core::new(txn, clock, self.setup.read_only);
+        core.names.name_mask = self.setup.name_mask;
+        let fs = Fs::with_core(Arc::new(core), blocks, self.setup.quota_bytes).unwrap();
+        self.open = Some(Open { fs, store });
+    }
+
+    pub(in crate::fs) fn store(&self) -> &Store {
+        &self.open.as_ref().unwrap().store
+    }
+
+    /// Ends cleanly and opens again.
+    pub(in crate::fs) fn reopen(&mut self) {
+        let open = self.open.take().unwrap();
+        open.fs.shutdown().unwrap();
+        drop(open);
+        self.start();
+    }
+
+    /// Ends cleanly and opens again, to read only.
+    pub(in crate::fs) fn reopen_read_only(&mut self) {
+        self.setup.read_only = true;
+        self.reopen();
+    }
+
+    /// Cuts the power and opens again: what no commit holds is lost.
+    pub(in crate::fs) fn crash(&mut self) {
+        let open = self.open.take().unwrap();
+        open.store.is_cut.store(true, Ordering::Release);
+        drop(open.fs.shutdown());
+        drop(open);
+        self.start();
+    }
+
+    /// Stops taking writes, as a store does that has failed.
+    pub(in crate::fs) fn fail_writes(&self) {
+        self.store().is_cut.store(true, Ordering::Release);
+    }
+
+    /// Ends a volume whose store has failed.
+    pub(in crate::fs) fn abandon(mut self) {
+        let open = self.open.take().unwrap();
+        drop(open.fs.shutdown());
+    }
+
+    pub(in crate::fs) fn file(&self, parent: Ino, name: &[u8]) -> Ino {
+        self.try_file(parent, name).unwrap().ino
+    }
+
+    pub(in crate::fs) fn try_file(&self, parent: Ino, name: &[u8]) -> Result<Attr, FsError> {
+        self.mknod(ROOT, parent, name, libc::S_IFREG | 0o644, 0, 0)
+    }
+
+    pub(in crate::fs) fn dir(&self, parent: Ino, name: &[u8]) -> Ino {
+        self.mkdir(ROOT, parent, name, 0o755, 0).unwrap().ino
+    }
+
+    pub(in crate::fs) fn write_at(
+        &self,
+        ino: Ino,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<(), FsError> {
+        let flags = WriteFlags::default();
+        let n = wait(|done| self.write(ROOT, ino, offset, data, flags, done))?;
+        assert_eq!(usize::try_from(n).unwrap(), data.len());
+        Ok(())
+    }
+
+    pub(in crate::fs) fn read_at(&self, ino: Ino, offset: u64, len: u32) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.read(ino, offset, len, &mut out).unwrap();
+        out
+    }
+
+    pub(in crate::fs) fn contents(&self, ino: Ino) -> Vec<u8> {
+        let size = self.getattr(ino).unwrap().size_bytes;
+        self.read_at(ino, 0, u32::try_from(size).unwrap())
+    }
+
+    pub(in crate::fs) fn sync(&self, ino: Ino) -> Result<(), FsError> {
+        wait(|done| self.fsync(ino, false, done))
+    }
+
+    pub(in crate::fs) fn set(
+        &self,
+        caller: Caller,
+        ino: Ino,
+        set: SetAttr,
+    ) -> Result<Attr, FsError> {
+        wait(|done| self.setattr(caller, ino, &set, done))
+    }
+
+    pub(in crate::fs) fn mv(
+        &self,
+        from: (Ino, &[u8]),
+        to: (Ino, &[u8]),
+        flags: u32,
+    ) -> Result<(), FsError> {
+        wait(|done| self.rename(ROOT, from, to, flags, done))
+    }
+
+    /// Returns the names of a directory, without `.` and `..`, sorted.
+    pub(in crate::fs) fn names(&self, ino: Ino) -> Vec<Vec<u8>> {
+        let mut names = Vec::new();
+        self.readdir(ino, 2, &mut |e| {
+            names.push(e.name.to_vec());
+            true
+        })
+        .unwrap();
+        names.sort();
+        names
+    }
+
+    /// Returns the number of inodes that exist.
+    pub(in crate::fs) fn inodes(&self) -> u64 {
+        self.core.txn.root().inodes
+    }
+}
