@@ -11,7 +11,9 @@ fn what_was_synced_survives_a_crash() {
     let mut v = Volume::new();
     let d = v.dir(R, b"d");
     let f = v.file(d, b"f");
-    let data: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
+    let data: Vec<u8> = (0..100_000_u32)
+        .map(|n| u8::try_from(n % 251).unwrap())
+        .collect();
     v.write_at(f, 0, &data).unwrap();
     v.sync(f).unwrap();
     v.file(d, b"later");

@@ -20,7 +20,7 @@ fn counts_are_exact() {
     let mut state = 42;
     for _ in 0..200_000 {
         let ino = Ino(1 + next(&mut state) % 3000);
-        if next(&mut state) % 2 == 0 {
+        if next(&mut state).is_multiple_of(2) {
             lookups.add(ino);
             *model.entry(ino).or_default() += 1;
         } else {

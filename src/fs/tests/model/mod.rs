@@ -121,7 +121,7 @@ impl Model {
             _ => {
                 let start = self.dice.roll(1 << 20);
                 (0..len)
-                    .map(|n| (((start + n) * 7919) >> 3) as u8)
+                    .map(|n| low_byte(((start + n) * 7919) >> 3))
                     .collect()
             }
         }
@@ -139,9 +139,9 @@ impl Model {
         assert_eq!(real, model, "{what}");
     }
 
-    fn made(&mut self, dir: Ino, name: &[u8], made: Result<Attr, FsError>, body: Body) {
+    fn made(&mut self, dir: Ino, name: &[u8], made: &Result<Attr, FsError>, body: Body) {
         let absent = self.state.check_absent(dir, name);
-        Self::same(&made, &absent, "make");
+        Self::same(made, &absent, "make");
         if let Ok(attr) = made {
             let is_file = matches!(body, Body::File(_));
             *self.held.entry(attr.ino).or_default() += 1;
@@ -158,15 +158,15 @@ impl Model {
         match self.dice.roll(4) {
             0 => {
                 let made = self.v.mkdir(ROOT, dir, &name, 0o755, 0);
-                self.made(dir, &name, made, Body::Dir(BTreeMap::new()));
+                self.made(dir, &name, &made, Body::Dir(BTreeMap::new()));
             }
             1 => {
                 let made = self.v.symlink(ROOT, dir, &name, b"target");
-                self.made(dir, &name, made, Body::Symlink(b"target".to_vec()));
+                self.made(dir, &name, &made, Body::Symlink(b"target".to_vec()));
             }
             _ => {
                 let made = self.v.try_file(dir, &name);
-                self.made(dir, &name, made, Body::File(Rc::default()));
+                self.made(dir, &name, &made, Body::File(Rc::default()));
             }
         }
     }
@@ -483,6 +483,11 @@ impl Model {
             .map(|n| (n.to_vec(), self.v.getxattr(ino, n).unwrap()))
             .collect()
     }
+}
+
+fn low_byte(n: usize) -> u8 {
+    let [low, ..] = n.to_le_bytes();
+    low
 }
 
 fn write(data: &mut Vec<u8>, offset: usize, piece: &[u8]) {
