@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::base::Generation;
-use crate::base::sync::{Arc, Condvar, MutexGuard, Ordering};
+use crate::base::sync::{Arc, Ordering};
 use crate::format::key::Key;
 use crate::format::root::Root;
 use crate::sealed::Batch;
@@ -90,7 +90,10 @@ impl Txn {
 
     fn run_committer(&self) {
         let mut terms = Terms::default();
-        while self.wait_for_work() {
+        // Nothing is pending yet.
+        let mut idle = true;
+        while self.wait_for_work(idle) {
+            idle = false;
             if self.commit_one(&mut terms).is_err() {
                 break;
             }
@@ -105,7 +108,10 @@ impl Txn {
     }
 
     /// Waits until the open group is to be closed; false if none will be any more.
-    fn wait_for_work(&self) -> bool {
+    ///
+    /// After a commit the next change is likely soon: the committer looks by itself then, which
+    /// spares that change a system call. It sleeps once a whole time has passed without any.
+    fn wait_for_work(&self, mut idle: bool) -> bool {
         let mut state = self.state.lock();
         loop {
             if state.refusal().is_some() {
@@ -117,7 +123,15 @@ impl Txn {
             let now = self.clock.monotonic();
             match due(&state, now) {
                 Some(d) if d.is_zero() => return true,
-                d => wait(&self.wake, &mut state, d),
+                Some(d) => {
+                    self.wake.wait_for(&mut state, d);
+                }
+                None if idle => {
+                    state.asleep = true;
+                    self.wake.wait(&mut state);
+                    state.asleep = false;
+                }
+                None => idle = self.wake.wait_for(&mut state, GROUP_AGE).timed_out(),
             }
         }
     }
@@ -276,11 +290,4 @@ fn due(state: &State, now: Instant) -> Option<Duration> {
         return Some(Duration::ZERO);
     }
     Some((state.open.opened + GROUP_AGE).saturating_duration_since(now))
-}
-
-fn wait(wake: &Condvar, state: &mut MutexGuard<'_, State>, timeout: Option<Duration>) {
-    match timeout {
-        None => wake.wait(state),
-        Some(d) => drop(wake.wait_for(state, d)),
-    }
 }

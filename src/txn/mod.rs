@@ -133,6 +133,8 @@ struct State {
     asked: bool,
     /// The next root is signed and clean.
     checkpoint: bool,
+    /// The committer waits without a time limit: the first change has to wake it.
+    asleep: bool,
     stop: bool,
     poison: Option<Arc<str>>,
 }
@@ -220,6 +222,7 @@ impl Txn {
                 waiters: Vec::new(),
                 asked: false,
                 checkpoint: false,
+                asleep: false,
                 stop: false,
                 poison: None,
             }),

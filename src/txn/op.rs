@@ -17,7 +17,6 @@ pub struct Op<'a> {
     txn: &'a Txn,
     /// Held from the first change on.
     state: Option<MutexGuard<'a, State>>,
-    was_empty: bool,
     half_done: Cell<bool>,
     _turn: MutexGuard<'a, ()>,
 }
@@ -27,18 +26,16 @@ impl<'a> Op<'a> {
         Self {
             txn,
             state: None,
-            was_empty: false,
             half_done: Cell::new(false),
             _turn: turn,
         }
     }
 
     fn state(&mut self) -> &mut State {
-        let (txn, was_empty) = (self.txn, &mut self.was_empty);
+        let txn = self.txn;
         self.state.get_or_insert_with(|| {
             let mut state = txn.state.lock();
-            *was_empty = state.open.is_empty();
-            if *was_empty {
+            if state.open.is_empty() {
                 state.open.opened = txn.clock.monotonic();
             }
             state
@@ -135,8 +132,7 @@ impl Drop for Op<'_> {
             state.asked = true;
         }
         self.txn.note_congestion(state);
-        // The committer sleeps without a time limit while nothing is pending.
-        if self.was_empty || state.asked {
+        if state.asked || state.asleep {
             self.txn.wake.notify_all();
         }
     }
