@@ -20,6 +20,7 @@ pub mod crypto;
 pub mod format;
 pub mod fs;
 pub mod fuse;
+pub mod keys;
 pub mod kv;
 pub mod meta;
 pub mod sealed;

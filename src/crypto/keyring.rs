@@ -130,10 +130,16 @@ impl Keyring {
         self.epochs.iter().map(|e| e.info).collect()
     }
 
+    /// Returns the bytes of the encoded keyring, which are those of the sealed one too.
+    #[must_use]
+    pub fn encoded_bytes(&self) -> usize {
+        let used = 1 + 4 * 32 + 1 + self.label.len() + 1 + self.epochs.len() * EPOCH_BYTES;
+        used.next_multiple_of(PADDING_BYTES)
+    }
+
     /// Returns the encoded keyring, in locked memory.
     pub(super) fn encode(&self) -> Result<LockedBytes, CryptoError> {
-        let used = 1 + 4 * 32 + 1 + self.label.len() + 1 + self.epochs.len() * EPOCH_BYTES;
-        let mut bytes = LockedBytes::zeroed(used.next_multiple_of(PADDING_BYTES))?;
+        let mut bytes = LockedBytes::zeroed(self.encoded_bytes())?;
         let mut at = 0;
         let mut put = |part: &[u8]| {
             bytes[at..at + part.len()].copy_from_slice(part);

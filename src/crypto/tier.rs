@@ -21,7 +21,7 @@ use super::{CryptoError, nonce};
 pub(super) struct Signing(Locked<SigningKey>);
 
 impl Signing {
-    fn new(seed: &Secret<32>) -> Result<Self, CryptoError> {
+    pub(super) fn new(seed: &Secret<32>) -> Result<Self, CryptoError> {
         Ok(Self(Locked::new(SigningKey::from_bytes(seed.expose()))?))
     }
 

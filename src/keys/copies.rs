@@ -1,0 +1,218 @@
+//! The two copies of a header on the disk.
+//!
+//! A change is written to the copy that is not in use, synced, and then over the other one, so that
+//! what it removed is in neither. Both are written in place: a crash tears at most the copy being
+//! written, its checksum tells, and the next unlocking for writing mends it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::crypto::header_checksum;
+use crate::format::header::{CHECKSUM_BYTES, Header, HeaderError, MAX_BYTES};
+
+use super::error::{CopyFault, KdfLimit, KeysError};
+
+/// Flags of every open: a copy is never a symlink, and a pipe in its place blocks nobody.
+const FLAGS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
+
+/// One of the two copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Copy {
+    A,
+    B,
+}
+
+impl Copy {
+    pub(super) const BOTH: [Self; 2] = [Self::A, Self::B];
+
+    fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+
+    pub(super) fn path(self, dir: &Path) -> PathBuf {
+        dir.join(match self {
+            Self::A => "header.a",
+            Self::B => "header.b",
+        })
+    }
+}
+
+/// How the copy of a header is that is not in use.
+#[derive(Debug)]
+pub enum Twin {
+    /// The same as the one in use.
+    Same,
+    /// Whole, but from before the last change.
+    Older,
+    /// Not usable.
+    Damaged(CopyFault),
+}
+
+/// The header in use, as read; authentic only once its signature was checked.
+pub(super) struct Copies {
+    pub(super) header: Header,
+    pub(super) twin: Twin,
+    bytes: Vec<u8>,
+    in_use: Copy,
+}
+
+impl Copies {
+    /// Reads both copies and picks the newest whole one.
+    pub(super) fn read(dir: &Path) -> Result<Self, KeysError> {
+        let [a, b] = Copy::BOTH.map(|copy| read_copy(&copy.path(dir)));
+        let (mut a, mut b) = (a?, b?);
+        for copy in [&mut a, &mut b] {
+            refuse_other_versions(copy)?;
+        }
+        let (in_use, (header, bytes), twin) = match (a, b) {
+            (Err(CopyFault::Missing), Err(CopyFault::Missing)) => {
+                return Err(KeysError::NotAVolume {
+                    dir: dir.to_path_buf(),
+                });
+            }
+            (Err(a), Err(b)) => return Err(KeysError::HeaderDamaged { a, b }),
+            (Ok(a), Err(fault)) => (Copy::A, a, Twin::Damaged(fault)),
+            (Err(fault), Ok(b)) => (Copy::B, b, Twin::Damaged(fault)),
+            (Ok(a), Ok(b)) if a.1 == b.1 => (Copy::A, a, Twin::Same),
+            (Ok(a), Ok(b)) if a.0.header_seq > b.0.header_seq => (Copy::A, a, Twin::Older),
+            (Ok(a), Ok(b)) if a.0.header_seq < b.0.header_seq => (Copy::B, b, Twin::Older),
+            // A change raises the number before it is written anywhere.
+            (Ok(_), Ok(_)) => {
+                return Err(KeysError::Tampered {
+                    what: "two headers with one number",
+                });
+            }
+        };
+        Ok(Self {
+            header,
+            twin,
+            bytes,
+            in_use,
+        })
+    }
+
+    /// Writes the header in use over the other copy unless that is the same; returns whether it did.
+    pub(super) fn heal(&self, dir: &Path) -> Result<bool, KeysError> {
+        if matches!(self.twin, Twin::Same) {
+            return Ok(false);
+        }
+        overwrite(dir, self.in_use.other(), &self.bytes)?;
+        Ok(true)
+    }
+}
+
+/// Returns the file of a header: its encoding and the checksum.
+pub(super) fn file_bytes(header: &Header) -> Vec<u8> {
+    let mut bytes = header.encode();
+    let checksum = header_checksum(&bytes);
+    bytes.extend_from_slice(&checksum);
+    assert!(bytes.len() <= MAX_BYTES, "32 slots and a keyring fit");
+    bytes
+}
+
+/// Writes a header to both copies, one after the other.
+pub(super) fn write_both(dir: &Path, bytes: &[u8]) -> Result<(), KeysError> {
+    Copy::BOTH
+        .into_iter()
+        .try_for_each(|copy| overwrite(dir, copy, bytes))
+}
+
+type ReadCopy = Result<(Header, Vec<u8>), CopyFault>;
+
+/// A volume of another version is refused even if one of its copies seems to be of ours.
+fn refuse_other_versions(copy: &mut ReadCopy) -> Result<(), KeysError> {
+    match copy {
+        Err(CopyFault::Layout(HeaderError::KdfCap { slot, cost })) => Err(KeysError::KdfCap {
+            slot: *slot,
+            cost: *cost,
+            limit: KdfLimit::Header,
+        }),
+        Err(CopyFault::Layout(
+            e @ (HeaderError::Format(_)
+            | HeaderError::Suite(_)
+            | HeaderError::Features(_)
+            | HeaderError::Parameter { .. }),
+        )) => Err(KeysError::Unsupported(*e)),
+        _ => Ok(()),
+    }
+}
+
+fn read_copy(path: &Path) -> Result<ReadCopy, KeysError> {
+    let bytes = match read_file(path) {
+        Ok(bytes) => bytes,
+        // Not damage: the header may be fine for someone with more rights.
+        Err(CopyFault::Unreadable(e)) if e.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(KeysError::Io {
+                op: "read",
+                path: path.to_path_buf(),
+                source: e,
+            });
+        }
+        Err(fault) => return Ok(Err(fault)),
+    };
+    let Some((body, checksum)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else {
+        return Ok(Err(CopyFault::Checksum));
+    };
+    if header_checksum(body) != *checksum {
+        return Ok(Err(CopyFault::Checksum));
+    }
+    Ok(match Header::decode(body) {
+        Ok(header) => Ok((header, bytes)),
+        Err(e) => Err(CopyFault::Layout(e)),
+    })
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, CopyFault> {
+    let opened = OpenOptions::new().read(true).custom_flags(FLAGS).open(path);
+    let file = opened.map_err(|e| match e.raw_os_error() {
+        Some(libc::ENOENT | libc::ENOTDIR) => CopyFault::Missing,
+        Some(libc::ELOOP) => CopyFault::NotRegular,
+        _ => CopyFault::Unreadable(e),
+    })?;
+    let meta = file.metadata().map_err(CopyFault::Unreadable)?;
+    if !meta.is_file() {
+        return Err(CopyFault::NotRegular);
+    }
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(MAX_BYTES).expect("64 KiB") + 1;
+    file.take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(CopyFault::Unreadable)?;
+    if bytes.len() > MAX_BYTES {
+        return Err(CopyFault::TooLong);
+    }
+    Ok(bytes)
+}
+
+/// Writes over one copy in place and syncs it and its directory.
+fn overwrite(dir: &Path, copy: Copy, bytes: &[u8]) -> Result<(), KeysError> {
+    let path = copy.path(dir);
+    let write = || {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(FLAGS)
+            .open(&path)?;
+        let old_len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        // What a longer header held is overwritten before the file system frees its blocks.
+        let mut content = bytes.to_vec();
+        content.resize(old_len.clamp(bytes.len(), MAX_BYTES), 0);
+        file.write_all_at(&content, 0)?;
+        file.sync_all()?;
+        file.set_len(u64::try_from(bytes.len()).expect("64 KiB"))?;
+        file.sync_all()?;
+        File::open(dir)?.sync_all()
+    };
+    write().map_err(|source| KeysError::Io {
+        op: "write",
+        path: path.clone(),
+        source,
+    })
+}
