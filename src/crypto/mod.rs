@@ -1,8 +1,8 @@
 //! Ciphers, key derivation, signatures and secret types: pure, no I/O.
 //!
 //! The one layer that sees key bytes. Keys live in locked memory and are derived and expanded on
-//! the key thread ([`on_key_thread`]); other threads hold handles, and the only key on their stack
-//! is the one of the message at hand.
+//! the key thread ([`on_key_thread`]); other threads hold handles, and on their stacks are only the
+//! key of the message at hand and what BLAKE3 leaves of the keys that name things.
 
 mod derive;
 mod key_thread;
