@@ -25,6 +25,8 @@ pub(super) struct Mapping<'d> {
     groups: BTreeMap<u64, Extents>,
     /// The file had no extent records when the operation began.
     is_plain: bool,
+    /// A truncation or removal is in progress: chunks beyond the end count until they are gone.
+    is_cutting: bool,
     used_chunks: u64,
 }
 
@@ -36,6 +38,7 @@ impl<'d> Mapping<'d> {
             data,
             ino,
             is_plain: inode.flags & InodeFlags::EXTENTS == 0,
+            is_cutting: false,
             used_chunks,
             inode,
             groups: BTreeMap::new(),
@@ -101,6 +104,11 @@ impl<'d> Mapping<'d> {
         }
     }
 
+    /// Says that what lies beyond the size is being removed in steps, of which this is not the last.
+    pub(super) fn keep_cutting(&mut self) {
+        self.is_cutting = true;
+    }
+
     pub(super) fn set_block(&mut self, ix: ChunkIx, id: crate::base::ContentId) {
         self.update(ix, |e, slot| {
             e.set_block(slot, Some(id));
@@ -135,7 +143,12 @@ impl<'d> Mapping<'d> {
         }
         let before = self.inode.used_pages;
         self.inode.size_bytes = size_bytes;
-        self.inode.used_pages = data.geometry.used_pages(self.used_chunks, size_bytes);
+        let counted_bytes = if self.is_cutting {
+            u64::MAX
+        } else {
+            size_bytes
+        };
+        self.inode.used_pages = data.geometry.used_pages(self.used_chunks, counted_bytes);
         let after = self.inode.used_pages;
         let root = op.root();
         root.used_pages = root.used_pages + after - before;

@@ -78,6 +78,7 @@ impl Data {
         };
         let xattrs = self.core.large_xattr_keys(&op, ino, &mapping.inode)?;
         if !self.clear_step(&mut op, &mut mapping, ino, ChunkIx(0))? {
+            mapping.keep_cutting();
             mapping.store(&mut op, 0);
             return Ok(false);
         }

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::base::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
-use crate::block::Blocks;
 use crate::fs::{FsError, StatFs};
 
 use super::Data;
@@ -93,10 +92,6 @@ impl Space {
     pub(super) fn cleaned(&self, bytes: usize) {
         self.dirty_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
-
-    fn unwritten_bytes(&self, blocks: &Blocks) -> usize {
-        self.dirty_bytes.load(Ordering::Acquire) + blocks.unlanded_bytes()
-    }
 }
 
 impl Data {
@@ -132,18 +127,28 @@ impl Data {
         if self.space.dirty_bytes.load(Ordering::Acquire) >= DIRTY_START_BYTES {
             self.jobs.flush_all();
         }
-        if self.space.unwritten_bytes(&self.blocks) < DIRTY_MAX_BYTES {
+        if self.has_room() {
             return go();
         }
         self.space.parked.lock().push_back(go);
+        // Whatever the writer waits for, the background thread looks again once it is over.
         let jobs = Arc::clone(&self.jobs);
-        self.blocks.land(Box::new(move |_| jobs.flush_all()));
+        if self.core.txn.is_congested() {
+            self.core.txn.commit(Box::new(move |_| jobs.flush_all()));
+        } else {
+            self.blocks.land(Box::new(move |_| jobs.flush_all()));
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let unwritten =
+            self.space.dirty_bytes.load(Ordering::Acquire) + self.blocks.unlanded_bytes();
+        unwritten < DIRTY_MAX_BYTES && !self.core.txn.is_congested()
     }
 
     /// Lets waiting writers go if there is room again, or if waiting is in vain.
     pub(super) fn release_parked(&self, in_vain: bool) {
-        let room = || self.space.unwritten_bytes(&self.blocks) < DIRTY_MAX_BYTES;
-        if in_vain || room() {
+        if in_vain || self.has_room() {
             let parked = std::mem::take(&mut *self.space.parked.lock());
             for go in parked {
                 go();

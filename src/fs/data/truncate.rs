@@ -115,6 +115,7 @@ impl Data {
         } else {
             let cut = f.cut.map_or(first, |c| c.min(first));
             f.cut = Some(cut);
+            mapping.keep_cutting();
             self.cutting.lock().insert(ino);
             let record = Orphan {
                 ino,
@@ -244,6 +245,9 @@ impl Data {
             other => other?,
         };
         let done = self.clear_step(&mut op, &mut mapping, ino, first)?;
+        if !done {
+            mapping.keep_cutting();
+        }
         let size = mapping.inode.size_bytes;
         let is_dead = mapping.inode.nlink == 0;
         mapping.store(&mut op, size);

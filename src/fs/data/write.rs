@@ -92,11 +92,9 @@ impl Data {
         ix: ChunkIx,
         base: Base,
     ) -> Result<(), FsError> {
-        let pages = match base {
-            Base::Hole => 0,
-            _ => self.geometry.pages_per_chunk(),
-        };
-        self.reserve(ino, f, ix, pages)?;
+        if !matches!(base, Base::Hole) {
+            self.reserve(ino, f, ix, self.geometry.pages_per_chunk())?;
+        }
         let chunk = f.chunk(ix);
         chunk.base = base;
         self.space.cleaned(chunk.dirty_bytes());
@@ -113,7 +111,11 @@ impl Data {
     ) -> Result<(), FsError> {
         let first = part.at / PAGE_BYTES;
         let last = (part.at + part.len - 1) / PAGE_BYTES;
-        self.reserve(ino, f, part.chunk, (last - first + 1) as u64)?;
+        let start = self.geometry.start(part.chunk);
+        let end = f.size.max(start + (part.at + part.len) as u64);
+        let pages = (end - start).div_ceil(PAGE);
+        let pages = pages.min(self.geometry.pages_per_chunk());
+        self.reserve(ino, f, part.chunk, pages)?;
         for page in first..=last {
             let begin = (page * PAGE_BYTES).max(part.at);
             let end = ((page + 1) * PAGE_BYTES).min(part.at + part.len);
@@ -192,7 +194,7 @@ impl Data {
         })
     }
 
-    /// Reserves quota for pages of a chunk that holds no data yet.
+    /// Reserves quota so that a chunk that holds no data yet has `pages`.
     pub(super) fn reserve(
         &self,
         ino: Ino,
@@ -200,7 +202,7 @@ impl Data {
         ix: ChunkIx,
         pages: u64,
     ) -> Result<(), FsError> {
-        if !self.space.has_quota() || pages == 0 {
+        if !self.space.has_quota() {
             return Ok(());
         }
         let had = match f.chunks.get(&ix) {
@@ -209,7 +211,7 @@ impl Data {
             None if !f.is_void(ix) && self.holds_data(ino, ix)? => return Ok(()),
             None => 0,
         };
-        let more = pages.min(self.geometry.pages_per_chunk() - had);
+        let more = pages.saturating_sub(had);
         self.space.reserve(more)?;
         f.chunk(ix).reserved += more;
         Ok(())
