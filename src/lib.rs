@@ -25,3 +25,4 @@ pub mod kv;
 pub mod meta;
 pub mod sealed;
 pub mod txn;
+pub mod volume;

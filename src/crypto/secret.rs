@@ -1,7 +1,7 @@
 //! Secrets: bytes in locked memory that are compared in constant time and never shown.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{Read, Write};
 
 use subtle::ConstantTimeEq;
 
@@ -89,6 +89,14 @@ impl SecretBytes {
         let mut exact = LockedBytes::zeroed(len)?;
         exact.copy_from_slice(head);
         Ok(Self(exact))
+    }
+
+    /// Hands the secret to another process, through a pipe that only that process reads.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn write_to(&self, pipe: &mut dyn Write) -> std::io::Result<()> {
+        pipe.write_all(&self.0)
     }
 
     /// Returns the number of bytes as given.

@@ -17,4 +17,5 @@ pub mod page;
 pub mod punch;
 pub mod record;
 pub mod root;
+pub mod settings;
 pub mod xattr;
