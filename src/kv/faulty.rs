@@ -35,7 +35,10 @@ pub enum Call {
 pub struct Faults {
     plan: Mutex<Plan>,
     gate: RwLock<()>,
+    before_scan: Mutex<Option<Hook>>,
 }
+
+type Hook = Box<dyn FnOnce() + Send>;
 
 struct Plan {
     reads: u64,
@@ -75,6 +78,7 @@ impl Faults {
                 random: seed,
             }),
             gate: RwLock::new(()),
+            before_scan: Mutex::new(None),
         })
     }
 
@@ -119,11 +123,26 @@ impl Faults {
         self.gate.write()
     }
 
-    fn revive(&self) {
+    /// Calls `hook` once, before the next scan of the newest state begins.
+    pub fn before_scan(&self, hook: Hook) {
+        *self.before_scan.lock() = Some(hook);
+    }
+
+    /// Forgets what was to fail, but for what has failed.
+    pub fn cancel(&self) {
         let mut plan = self.plan.lock();
-        plan.dead = false;
         plan.cut = None;
         plan.fail = None;
+    }
+
+    /// Returns true if a power cut is still to come.
+    pub fn awaits_cut(&self) -> bool {
+        self.plan.lock().cut.is_some()
+    }
+
+    fn revive(&self) {
+        self.cancel();
+        self.plan.lock().dead = false;
     }
 
     fn random(&self) -> u64 {
@@ -170,6 +189,7 @@ impl Faults {
         }
         if plan.cut == Some(at) {
             plan.dead = true;
+            plan.cut = None;
             return Ok(Fate::Cut);
         }
         if let Some(room) = &mut plan.room_bytes {
@@ -294,6 +314,10 @@ impl KvRead for FaultyKv {
         limit: usize,
     ) -> Result<Vec<Pair>, KvError> {
         self.faults.read("scan")?;
+        let hook = self.faults.before_scan.lock().take();
+        if let Some(hook) = hook {
+            hook();
+        }
         self.inner.scan(family, from, to, limit)
     }
 

@@ -9,6 +9,7 @@ use crate::block::{BlockSettings, Blocks, Compression};
 use crate::crypto::Keyset;
 use crate::fs::core::Core;
 use crate::fs::{Attr, Caller, Done, Fs, FsError, SetAttr, WriteFlags};
+use crate::kv::faulty::{Faults, FaultyStore};
 use crate::kv::files::PackFiles;
 use crate::kv::rocks::Rocks;
 use crate::kv::{Access, Change, Family, Kv, KvError, KvRead, Packs, Pair};
@@ -59,7 +60,7 @@ impl Clock for Ticking {
 
 /// A store that counts, and takes no more writes once its power is cut.
 pub(in crate::fs) struct Store {
-    rocks: Rocks,
+    kv: Arc<dyn Kv>,
     is_cut: AtomicBool,
     pub(in crate::fs) gets: AtomicU64,
     pub(in crate::fs) scans: AtomicU64,
@@ -78,17 +79,17 @@ impl Store {
 impl KvRead for Store {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
         self.gets.fetch_add(1, Ordering::Relaxed);
-        self.rocks.get(family, key)
+        self.kv.get(family, key)
     }
 
     fn multi_get(&self, family: Family, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, KvError> {
         self.gets.fetch_add(keys.len() as u64, Ordering::Relaxed);
-        self.rocks.multi_get(family, keys)
+        self.kv.multi_get(family, keys)
     }
 
     fn scan(&self, f: Family, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, KvError> {
         self.scans.fetch_add(1, Ordering::Relaxed);
-        self.rocks.scan(f, from, to, limit)
+        self.kv.scan(f, from, to, limit)
     }
 
     fn for_each(
@@ -98,7 +99,7 @@ impl KvRead for Store {
         to: &[u8],
         each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), KvError> {
-        self.rocks.for_each(family, from, to, each)
+        self.kv.for_each(family, from, to, each)
     }
 }
 
@@ -110,27 +111,27 @@ impl Kv for Store {
         self.changes
             .fetch_add(batch.len() as u64, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
-        self.rocks.write(batch, sync)
+        self.kv.write(batch, sync)
     }
 
     fn snapshot(&self) -> Result<Arc<dyn KvRead>, KvError> {
-        self.rocks.snapshot()
+        self.kv.snapshot()
     }
 
     fn flush(&self) -> Result<(), KvError> {
-        self.rocks.flush()
+        self.kv.flush()
     }
 
     fn compact(&self) -> Result<(), KvError> {
-        self.rocks.compact()
+        self.kv.compact()
     }
 
     fn recover(&self) -> Result<(), KvError> {
-        self.rocks.recover()
+        self.kv.recover()
     }
 
     fn memory_bytes(&self) -> u64 {
-        self.rocks.memory_bytes()
+        self.kv.memory_bytes()
     }
 }
 
@@ -153,13 +154,37 @@ impl Default for Setup {
     }
 }
 
+/// What a volume lies on.
+enum Disk {
+    /// RocksDB and pack files, opened anew with the volume.
+    Dir(tempfile::TempDir),
+    /// Stores in memory whose power can be cut at any write.
+    Faulty(FaultyStore),
+}
+
+impl Disk {
+    fn stores(&self) -> (Arc<dyn Kv>, Arc<dyn Packs>) {
+        match self {
+            Self::Dir(dir) => {
+                let rocks = Rocks::open(&dir.path().join("kv"), Access::Create).unwrap();
+                let packs = PackFiles::open(&dir.path().join("packs"), false).unwrap();
+                (Arc::new(rocks), Arc::new(packs))
+            }
+            Self::Faulty(store) => (
+                Arc::clone(&store.kv) as Arc<dyn Kv>,
+                Arc::clone(&store.packs) as Arc<dyn Packs>,
+            ),
+        }
+    }
+}
+
 struct Open {
     fs: Arc<Fs>,
     store: Arc<Store>,
 }
 
 pub(in crate::fs) struct Volume {
-    dir: tempfile::TempDir,
+    disk: Disk,
     pub(in crate::fs) clock: Arc<Ticking>,
     setup: Setup,
     open: Option<Open>,
@@ -192,19 +217,27 @@ impl Volume {
 
     pub(in crate::fs) fn with(setup: Setup) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("packs")).unwrap();
+        Self::on(Disk::Dir(dir), setup)
+    }
+
+    /// Returns a new volume on stores with faults.
+    pub(in crate::fs) fn faulty(seed: u64) -> Self {
+        Self::on(Disk::Faulty(FaultyStore::in_memory(seed)), Setup::default())
+    }
+
+    fn on(disk: Disk, setup: Setup) -> Self {
         let clock = Arc::new(Ticking {
             micros: AtomicU64::new(1_000_000_000_000_000),
         });
-        std::fs::create_dir(dir.path().join("packs")).unwrap();
         let keyset = Arc::new(Keyset::for_tests(1));
-        let rocks = Rocks::open(&dir.path().join("kv"), Access::Create).unwrap();
-        let records = Records::new(Arc::new(rocks), Arc::clone(&keyset));
+        let records = Records::new(disk.stores().0, Arc::clone(&keyset));
         let names = Names::new(keyset);
         let now = clock.now();
         let fill = |op: &mut crate::txn::Op<'_>| Fs::create_root(op, &names, now, 0, 0, 0o755);
         Txn::create(records, Arc::clone(&clock) as Arc<dyn Clock>, [7; 16], fill).unwrap();
         let mut volume = Self {
-            dir,
+            disk,
             clock,
             setup,
             open: None,
@@ -214,10 +247,15 @@ impl Volume {
     }
 
     fn start(&mut self) {
+        self.try_start().unwrap();
+    }
+
+    fn try_start(&mut self) -> Result<(), FsError> {
         let keyset = Arc::new(Keyset::for_tests(1));
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let (kv, packs) = self.disk.stores();
         let store = Arc::new(Store {
-            rocks: Rocks::open(&self.dir.path().join("kv"), Access::ReadWrite).unwrap(),
+            kv,
             is_cut: AtomicBool::new(false),
             gets: AtomicU64::new(0),
             scans: AtomicU64::new(0),
@@ -226,19 +264,21 @@ impl Volume {
         });
         let kv = Arc::clone(&store) as Arc<dyn Kv>;
         let records = Records::new(kv, Arc::clone(&keyset));
-        let txn = Txn::open(records, Arc::clone(&clock), Box::new(|_| ())).unwrap();
-        let packs = PackFiles::open(&self.dir.path().join("packs"), false).unwrap();
-        let packs = SealedPacks::new(Arc::new(packs) as Arc<dyn Packs>, keyset);
+        let txn = Txn::open(records, Arc::clone(&clock), Box::new(|_| ()))?;
+        let packs = SealedPacks::new(packs, keyset);
         let settings = BlockSettings {
             chunk_bytes: u32::try_from(CHUNK).unwrap(),
             compression: Compression::Lz4,
             cache_bytes: 1 << 20,
         };
-        let blocks = Blocks::open(Arc::clone(&txn), packs, settings).unwrap();
-        let mut core = Core::new(txn, clock, self.setup.read_only);
+        let opened = Blocks::open(Arc::clone(&txn), packs, settings);
+        let blocks = opened.inspect_err(|_| drop(txn.close()))?;
+        let mut core = Core::new(Arc::clone(&txn), clock, self.setup.read_only);
         core.names.name_mask = self.setup.name_mask;
-        let fs = Fs::with_core(Arc::new(core), blocks, self.setup.quota_bytes).unwrap();
+        let opened = Fs::with_core(Arc::new(core), blocks, self.setup.quota_bytes);
+        let fs = opened.inspect_err(|_| drop(txn.close()))?;
         self.open = Some(Open { fs, store });
+        Ok(())
     }
 
     pub(in crate::fs) fn store(&self) -> &Store {
@@ -261,11 +301,46 @@ impl Volume {
 
     /// Cuts the power and opens again: what no commit holds is lost.
     pub(in crate::fs) fn crash(&mut self) {
-        let open = self.open.take().unwrap();
-        open.store.is_cut.store(true, Ordering::Release);
-        drop(open.fs.shutdown());
-        drop(open);
+        self.lose_power();
         self.start();
+        let verdict = self.core.txn.verify().unwrap();
+        assert_eq!(verdict.bad_buckets, Vec::<usize>::new());
+    }
+
+    /// As [`Self::crash`], and cuts the power once more during a write of the next start.
+    pub(in crate::fs) fn crash_twice(&mut self, write: u64) {
+        self.lose_power();
+        if let Some(faults) = self.faults() {
+            faults.cut_power_at(write);
+        }
+        drop(self.try_start());
+        self.crash();
+    }
+
+    fn lose_power(&mut self) {
+        if let Some(faults) = self.faults() {
+            faults.cut_power();
+        }
+        if let Some(open) = self.open.take() {
+            open.store.is_cut.store(true, Ordering::Release);
+            drop(open.fs.shutdown());
+        }
+        if let Disk::Faulty(store) = &self.disk {
+            store.restart();
+        }
+    }
+
+    /// Returns the faults of a volume on a faulty store.
+    pub(in crate::fs) fn faults(&self) -> Option<&Faults> {
+        match &self.disk {
+            Disk::Dir(_) => None,
+            Disk::Faulty(store) => Some(&store.faults),
+        }
+    }
+
+    /// Returns true after a power cut that [`Self::crash`] has not yet ended.
+    pub(in crate::fs) fn is_dead(&self) -> bool {
+        self.faults().is_some_and(Faults::is_dead)
     }
 
     /// Stops taking writes, as a store does that has failed.

@@ -132,3 +132,22 @@ fn a_scan_is_of_one_moment() {
     mover.join().unwrap();
     txn.close().unwrap();
 }
+
+/// A scan that looked at the groups and then read the newest state of the store returned a record
+/// that was moved in between at both its places.
+#[test]
+fn a_commit_during_a_scan_is_not_seen_in_part() {
+    let rig = Rig::new(1);
+    let txn = rig.open();
+    set(&txn, inode(1), b"mark");
+    let t = Arc::clone(&txn);
+    rig.store.faults.before_scan(Box::new(move || {
+        let mut op = t.begin().unwrap();
+        op.delete(inode(1));
+        op.put_new(inode(2), b"mark".to_vec());
+        drop(op);
+        t.commit_wait().unwrap();
+    }));
+    assert_eq!(scan(&txn, 100).len(), 1);
+    txn.close().unwrap();
+}

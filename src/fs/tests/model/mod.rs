@@ -15,6 +15,7 @@ use super::volume::CHUNK;
 use super::{ROOT, Volume, wait};
 use crate::base::{Ino, PAGE_BYTES};
 use crate::fs::{Attr, FileKind, FsError, SetAttr, WriteFlags};
+use crate::kv::faulty::Faults;
 
 /// Longest file.
 const SIZE_MAX: usize = 12 * CHUNK;
@@ -68,10 +69,10 @@ struct Model {
 }
 
 impl Model {
-    fn new(seed: u64) -> Self {
+    fn new(v: Volume, seed: u64) -> Self {
         let state = State::new();
         Self {
-            v: Volume::new(),
+            v,
             dice: Dice {
                 seed,
                 state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
@@ -133,7 +134,20 @@ impl Model {
         self.versions.entry(ino).or_default().all.push(data);
     }
 
-    fn same<T, U>(real: &Result<T, FsError>, model: &Result<U, FsError>, what: &str) {
+    /// Returns what an operation has answered; none if the power was cut meanwhile: it may have
+    /// happened or not.
+    #[track_caller]
+    fn answer<T>(&self, real: Result<T, FsError>) -> Option<T> {
+        match real {
+            Err(_) if self.v.is_dead() => None,
+            real => Some(real.unwrap()),
+        }
+    }
+
+    fn same<T, U>(&self, real: &Result<T, FsError>, model: &Result<U, FsError>, what: &str) {
+        if real.is_err() && self.v.is_dead() {
+            return;
+        }
         let errno = |e: Option<&FsError>| e.map_or(0, FsError::errno);
         let (real, model) = (errno(real.as_ref().err()), errno(model.as_ref().err()));
         assert_eq!(real, model, "{what}");
@@ -141,7 +155,7 @@ impl Model {
 
     fn made(&mut self, dir: Ino, name: &[u8], made: &Result<Attr, FsError>, body: Body) {
         let absent = self.state.check_absent(dir, name);
-        Self::same(made, &absent, "make");
+        self.same(made, &absent, "make");
         if let Ok(attr) = made {
             let is_file = matches!(body, Body::File(_));
             *self.held.entry(attr.ino).or_default() += 1;
@@ -176,17 +190,20 @@ impl Model {
         match self.dice.roll(5) {
             0 => {
                 let real = self.v.unlink(dir, &name);
-                Self::same(&real, &self.state.remove(dir, &name, false), "unlink");
+                let model = self.state.remove(dir, &name, false);
+                self.same(&real, &model, "unlink");
             }
             1 => {
                 let real = self.v.rmdir(dir, &name);
-                Self::same(&real, &self.state.remove(dir, &name, true), "rmdir");
+                let model = self.state.remove(dir, &name, true);
+                self.same(&real, &model, "rmdir");
             }
             2 => {
                 let any = self.state.named(|_| true);
                 let ino = self.dice.pick(&any).unwrap();
                 let real = self.v.link(ino, dir, &name);
-                Self::same(&real, &self.state.link(ino, dir, &name), "link");
+                let model = self.state.link(ino, dir, &name);
+                self.same(&real, &model, "link");
                 if real.is_ok() {
                     *self.held.entry(ino).or_default() += 1;
                 }
@@ -198,7 +215,7 @@ impl Model {
                 let ends = [self.state.find(dir, &name), self.state.find(to.0, &to.1)];
                 let real = self.v.mv((dir, &name), (to.0, &to.1), flags);
                 let model = self.state.rename((dir, &name), (to.0, &to.1), flags);
-                Self::same(&real, &model, "rename");
+                self.same(&real, &model, "rename");
                 let moved = if flags == libc::RENAME_EXCHANGE { 2 } else { 1 };
                 for ino in ends.into_iter().take(moved).flatten() {
                     // The same inode twice is no rename, and nothing is flushed.
@@ -224,7 +241,7 @@ impl Model {
                     size_bytes: Some(offset as u64),
                     ..Default::default()
                 };
-                self.v.set(ROOT, ino, set).unwrap();
+                self.answer(self.v.set(ROOT, ino, set));
                 self.state.change(ino, |d| d.resize(offset, 0));
             }
             1 => {
@@ -234,7 +251,7 @@ impl Model {
                     .pick(&[punch, libc::FALLOC_FL_ZERO_RANGE, 0])
                     .unwrap();
                 let (at, n) = (offset as u64, len as u64);
-                wait(|done| self.v.fallocate(ROOT, ino, at, n, mode, done)).unwrap();
+                self.answer(wait(|done| self.v.fallocate(ROOT, ino, at, n, mode, done)));
                 self.state.change(ino, |d| {
                     let end = offset + len;
                     if mode != punch && d.len() < end {
@@ -260,7 +277,9 @@ impl Model {
                 let source = self.state.data(ino);
                 let end = (offset + len).min(source.len());
                 let piece = source.get(offset..end).unwrap_or(&[]);
-                assert_eq!(usize::try_from(copied.unwrap()).unwrap(), piece.len());
+                if let Some(n) = self.answer(copied) {
+                    assert_eq!(usize::try_from(n).unwrap(), piece.len());
+                }
                 self.state.change(to, |d| write(d, at, piece));
                 self.changed(to);
                 return;
@@ -272,7 +291,7 @@ impl Model {
                     ..Default::default()
                 };
                 let at = offset as u64;
-                wait(|done| self.v.write(ROOT, ino, at, &data, flags, done)).unwrap();
+                self.answer(wait(|done| self.v.write(ROOT, ino, at, &data, flags, done)));
                 self.state.change(ino, |d| write(d, offset, &data));
             }
         }
@@ -288,7 +307,7 @@ impl Model {
                 mode: Some(perm),
                 ..Default::default()
             };
-            self.v.set(ROOT, ino, set).unwrap();
+            self.answer(self.v.set(ROOT, ino, set));
             self.state.node(ino).perm = perm;
         } else {
             let name = [&b"user."[..], &self.name()].concat();
@@ -297,8 +316,8 @@ impl Model {
             let real = self.v.setxattr(ROOT, ino, &name, &value, 0);
             if real.is_ok() {
                 self.state.node(ino).xattrs.insert(name, value);
-            } else {
-                Self::same(&real, &Err::<(), _>(FsError::NoSpace), "setxattr");
+            } else if !self.v.is_dead() {
+                self.same(&real, &Err::<(), _>(FsError::NoSpace), "setxattr");
                 let removed = self.v.removexattr(ROOT, ino, &name);
                 let old = self.state.node(ino).xattrs.remove(&name);
                 assert_eq!(removed.is_ok(), old.is_some());
@@ -310,7 +329,7 @@ impl Model {
         let (dir, name) = (self.dir(), self.name());
         let real = self.v.lookup(dir, &name);
         let model = self.state.find(dir, &name).ok_or(FsError::NoEntry);
-        Self::same(&real, &model, "lookup");
+        self.same(&real, &model, "lookup");
         if let Ok(attr) = real {
             assert_eq!(attr.ino, model.unwrap());
             *self.held.entry(attr.ino).or_default() += 1;
@@ -320,10 +339,11 @@ impl Model {
             let data = self.state.data(ino);
             let end = (offset + len).min(data.len());
             let expected = data.get(offset..end).unwrap_or(&[]);
-            let read = self
-                .v
-                .read_at(ino, offset as u64, u32::try_from(len).unwrap());
-            assert!(read == expected, "{ino}: {offset}+{len}");
+            let (at, n) = (offset as u64, u32::try_from(len).unwrap());
+            let mut read = Vec::new();
+            if let Some(()) = self.answer(self.v.read(ino, at, n, &mut read)) {
+                assert!(read == expected, "{ino}: {offset}+{len}");
+            }
         }
     }
 
@@ -333,13 +353,18 @@ impl Model {
         let Some(ino) = orphan.map(|(ino, _)| *ino) else {
             return;
         };
-        if let Body::File(data) = &self.state.nodes[&ino].body {
-            assert!(self.v.contents(ino) == **data, "orphan {ino}");
-        }
-        let count = self.held.remove(&ino).unwrap_or(0);
-        if count > 0 {
+        // What the kernel does not hold may go at any moment.
+        if let Some(count) = self.held.remove(&ino) {
+            if let Body::File(data) = &self.state.nodes[&ino].body {
+                let mut read = Vec::new();
+                let len = u32::try_from(SIZE_MAX * 2).unwrap();
+                if let Some(()) = self.answer(self.v.read(ino, 0, len, &mut read)) {
+                    assert!(read == **data, "orphan {ino}");
+                }
+            }
             self.v.forget(ino, count);
-            assert!(matches!(self.v.getattr(ino), Err(FsError::NoEntry)));
+            let gone = self.v.getattr(ino);
+            assert!(matches!(gone, Err(FsError::NoEntry)) || self.v.is_dead());
         }
         self.state.nodes.remove(&ino);
     }
@@ -350,9 +375,16 @@ impl Model {
 
     fn sync(&mut self) {
         match self.dice.roll(3) {
-            0 => drop(self.v.core.txn.commit_wait().unwrap()),
+            0 => {
+                let committed = self.v.core.txn.commit_wait();
+                if self.answer(committed.map_err(FsError::from)).is_none() {
+                    return;
+                }
+            }
             1 => {
-                wait(|done| self.v.sync_all(done)).unwrap();
+                if self.answer(wait(|done| self.v.sync_all(done))).is_none() {
+                    return;
+                }
                 let files: Vec<Ino> = self.versions.keys().copied().collect();
                 files.into_iter().for_each(|f| self.contents_are_durable(f));
             }
@@ -360,7 +392,9 @@ impl Model {
                 let Some(ino) = self.file() else {
                     return;
                 };
-                self.v.sync(ino).unwrap();
+                if self.answer(self.v.sync(ino)).is_none() {
+                    return;
+                }
                 self.contents_are_durable(ino);
             }
         }
@@ -383,18 +417,27 @@ impl Model {
             76..90 => self.look(),
             90..93 => self.forget(),
             93..98 => self.sync(),
+            98 if self.v.faults().is_some_and(Faults::awaits_cut) => {}
             98 => {
                 self.v.reopen();
                 self.begin_again();
                 assert_eq!(self.observe(), self.state);
             }
-            _ => {
-                self.v.crash();
-                self.accept_crash();
-                self.begin_again();
-            }
+            _ => self.crash(),
+        }
+        if self.v.is_dead() {
+            self.crash();
         }
         self.past.push(self.state.clone());
+    }
+
+    fn crash(&mut self) {
+        match self.dice.roll(4) {
+            0 => self.v.crash_twice(self.dice.roll(8) as u64),
+            _ => self.v.crash(),
+        }
+        self.accept_crash();
+        self.begin_again();
     }
 
     /// After a reopen the kernel holds nothing, and everything is durable.
@@ -507,10 +550,23 @@ fn is_page(version: &[u8], n: usize, page: &[u8]) -> bool {
     page[..have] == rest[..have] && page[have..].iter().all(|b| *b == 0)
 }
 
-fn run(seed: u64, steps: usize) {
-    let mut m = Model::new(seed);
+fn run(v: Volume, seed: u64, steps: usize) {
+    let mut m = Model::new(v, seed);
     for _ in 0..steps {
+        let cut = m.dice.roll(20);
+        match m.v.faults() {
+            Some(faults) if cut == 0 && !faults.awaits_cut() => {
+                faults.cut_power_at(m.dice.roll(15) as u64);
+            }
+            _ => {}
+        }
         m.step();
+    }
+    if let Some(faults) = m.v.faults() {
+        faults.cancel();
+        if faults.is_dead() {
+            m.crash();
+        }
     }
     m.state.drop_orphans();
     m.v.reopen();
@@ -521,6 +577,15 @@ fn run(seed: u64, steps: usize) {
 #[test]
 fn random_operations_agree_with_the_reference() {
     for seed in 1..=4 {
-        run(seed, 600);
+        run(Volume::new(), seed, 600);
+    }
+}
+
+/// The power is cut during writes of every layer, while files are written, removed, moved and
+/// synced, and while the volume is opened again.
+#[test]
+fn random_operations_survive_power_cuts() {
+    for seed in 1..=30 {
+        run(Volume::faulty(seed), seed, 400);
     }
 }
