@@ -65,16 +65,19 @@ impl Copies {
     /// Reads both copies and picks the newest whole one.
     pub(super) fn read(dir: &Path) -> Result<Self, KeysError> {
         let [a, b] = Copy::BOTH.map(|copy| read_copy(&copy.path(dir)));
-        let (mut a, mut b) = (a?, b?);
-        for copy in [&mut a, &mut b] {
-            refuse_other_versions(copy)?;
+        match (a?, b?) {
+            (Err(CopyFault::Missing), Err(CopyFault::Missing)) => Err(KeysError::NotAVolume {
+                dir: dir.to_path_buf(),
+            }),
+            (a, b) => Self::pick(a, b),
         }
+    }
+
+    /// Returns the newest whole one of two copies.
+    pub(super) fn pick(a: ReadCopy, b: ReadCopy) -> Result<Self, KeysError> {
+        refuse_other_versions(&a)?;
+        refuse_other_versions(&b)?;
         let (in_use, (header, bytes), twin) = match (a, b) {
-            (Err(CopyFault::Missing), Err(CopyFault::Missing)) => {
-                return Err(KeysError::NotAVolume {
-                    dir: dir.to_path_buf(),
-                });
-            }
             (Err(a), Err(b)) => return Err(KeysError::HeaderDamaged { a, b }),
             (Ok(a), Err(fault)) => (Copy::A, a, Twin::Damaged(fault)),
             (Err(fault), Ok(b)) => (Copy::B, b, Twin::Damaged(fault)),
@@ -122,10 +125,11 @@ pub(super) fn write_both(dir: &Path, bytes: &[u8]) -> Result<(), KeysError> {
         .try_for_each(|copy| overwrite(dir, copy, bytes))
 }
 
-type ReadCopy = Result<(Header, Vec<u8>), CopyFault>;
+/// A header with its file, or why there is none.
+pub(super) type ReadCopy = Result<(Header, Vec<u8>), CopyFault>;
 
 /// A volume of another version is refused even if one of its copies seems to be of ours.
-fn refuse_other_versions(copy: &mut ReadCopy) -> Result<(), KeysError> {
+fn refuse_other_versions(copy: &ReadCopy) -> Result<(), KeysError> {
     match copy {
         Err(CopyFault::Layout(HeaderError::KdfCap { slot, cost })) => Err(KeysError::KdfCap {
             slot: *slot,
@@ -155,16 +159,17 @@ fn read_copy(path: &Path) -> Result<ReadCopy, KeysError> {
         }
         Err(fault) => return Ok(Err(fault)),
     };
-    let Some((body, checksum)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else {
-        return Ok(Err(CopyFault::Checksum));
-    };
-    if header_checksum(body) != *checksum {
-        return Ok(Err(CopyFault::Checksum));
-    }
-    Ok(match Header::decode(body) {
-        Ok(header) => Ok((header, bytes)),
-        Err(e) => Err(CopyFault::Layout(e)),
-    })
+    Ok(parse(bytes))
+}
+
+/// Returns the header in a file.
+pub(super) fn parse(bytes: Vec<u8>) -> ReadCopy {
+    let whole = bytes
+        .split_last_chunk::<CHECKSUM_BYTES>()
+        .filter(|(body, checksum)| header_checksum(body) == **checksum);
+    let (body, _) = whole.ok_or(CopyFault::Checksum)?;
+    let header = Header::decode(body).map_err(CopyFault::Layout)?;
+    Ok((header, bytes))
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, CopyFault> {

@@ -1,6 +1,7 @@
 //! Tests of the header files and of unlocking, and what they share.
 
 mod copies;
+mod golden;
 mod key_files;
 mod secrets;
 mod unlocking;
