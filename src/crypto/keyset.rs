@@ -1,7 +1,6 @@
 //! The keys of an open volume: sealing, opening, naming and signing.
 
-use std::sync::Arc;
-
+use crate::base::sync::Arc;
 use crate::base::{ContentId, Epoch, Rng, VolumeId};
 use crate::format::envelope::{
     Aad, Envelope, FRAME_OVERHEAD_BYTES, NONCE_BYTES, RECORD_OVERHEAD_BYTES, TAG_BYTES, prefix,

@@ -1,3 +1,5 @@
+//! Locked memory: one slot per page, given back when dropped.
+
 use super::*;
 
 fn cells_in_use() -> u32 {
