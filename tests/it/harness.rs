@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -96,6 +97,46 @@ pub fn shell(dir: &Path, script: &str, limit_s: u64) -> String {
         .args(["-euo", "pipefail", "-c", script])
         .current_dir(dir);
     run(&command, limit_s).ok()
+}
+
+/// Prints a line of figures, also when the test passes.
+pub fn report(line: &str) {
+    // Not a print macro: those are kept back when a test passes.
+    writeln!(std::io::stderr(), "{line}").expect("stderr is open");
+}
+
+/// Returns how often a random test runs: `few` times, or as often as `.ci/long` asks for.
+pub fn rounds(few: u32) -> u32 {
+    let asked = std::env::var("COFFER_TEST_ROUNDS").ok();
+    asked.map_or(few, |n| n.parse().expect("COFFER_TEST_ROUNDS is a number"))
+}
+
+/// Asserts that no file below `dir` holds `needle`, plain, reversed, in hex or as UTF-16.
+#[track_caller]
+pub fn assert_absent(dir: &Path, needle: &str) {
+    let hex = needle
+        .bytes()
+        .map(|b| format!("{b:02x}"))
+        .collect::<String>();
+    let shapes: [Vec<u8>; 5] = [
+        needle.bytes().collect(),
+        needle.bytes().rev().collect(),
+        hex.to_uppercase().into_bytes(),
+        hex.into_bytes(),
+        needle.bytes().flat_map(|b| [b, 0]).collect(),
+    ];
+    for entry in fs::read_dir(dir).expect("the directory can be read") {
+        let path = entry.expect("the directory can be read").path();
+        if path.is_dir() {
+            assert_absent(&path, needle);
+        } else if path.is_file() {
+            let bytes = fs::read(&path).expect("files can be read");
+            for s in &shapes {
+                let found = bytes.windows(s.len()).any(|w| w == s);
+                assert!(!found, "{needle} is in {}", path.display());
+            }
+        }
+    }
 }
 
 /// Returns the command `coffer` with these arguments.

@@ -1,6 +1,15 @@
 //! The integration tests: one binary, so that the store is linked once. The tests that mount need
 //! root, `/dev/fuse` and what `.ci/setup` installs; what is missing fails them, nothing is skipped.
 
+mod databases;
+mod docker;
+mod full;
+mod git;
 mod harness;
+mod limits;
+mod model;
 mod mount;
+mod secrets;
+mod space;
+mod suites;
 mod tidy;

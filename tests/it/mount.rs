@@ -200,6 +200,7 @@ fn sparse_files_hold_what_was_written() {
     f.write_all_at(b"near", 5).expect("write");
     f.set_len((1 << 40) + 4096).expect("truncate up");
     f.sync_all().expect("fsync");
+    drop(f);
     let root = v.remount();
     let f = open(&root.join("sparse")).expect("kept");
     let meta = f.metadata().expect("kept");
