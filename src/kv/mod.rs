@@ -15,11 +15,10 @@ pub mod rocks;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use thiserror::Error;
 
 use crate::base::PackNo;
+use crate::base::sync::Arc;
 
 /// What a store is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,8 +5,8 @@
 //! I/O, and what a sync has covered is never written again.
 
 use std::io::ErrorKind;
-use std::sync::Arc;
 
+use crate::base::sync::Arc;
 use crate::base::{AlignedBuf, ContentId, DIRECT_IO_ALIGN, Epoch, OsRng, PackNo, Rng};
 use crate::crypto::{FramePlace, FramePlain, Keyset};
 use crate::format::punch::Range;

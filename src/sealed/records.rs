@@ -1,9 +1,8 @@
 //! Sealed records: the verbs of the key-value store with encryption and authentication inside.
 
-use std::sync::Arc;
-
 use thiserror::Error;
 
+use crate::base::sync::Arc;
 use crate::base::{ContentId, Generation, RngError};
 use crate::crypto::{CryptoError, Keyset};
 use crate::format::bytes::{DecodeError, Reader};
