@@ -188,7 +188,10 @@ impl TestVolume {
         let volume = dir.path().join("volume");
         let new = Self { dir, volume };
         let secret = new.secret();
-        let mut command = coffer(["init", "--secret", &secret, "--kdf", QUICK_KDF]);
+        let mut command = coffer(["init", "--secret", &secret]);
+        if !init.contains(&"--kdf") {
+            command.args(["--kdf", QUICK_KDF]);
+        }
         command.args(init).arg(&new.volume);
         run(&command, LIMIT_S).ok();
         new

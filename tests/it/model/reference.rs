@@ -89,7 +89,7 @@ impl Content {
     pub fn refute(&self, real: &[u8]) -> Option<String> {
         let least = self.sizes.first().copied().unwrap_or(self.bytes.len());
         let most = self.sizes.last().copied().unwrap_or(self.bytes.len());
-        let between = (least..=most).contains(&real.len()) && real.len() % PAGE == 0;
+        let between = (least..=most).contains(&real.len()) && real.len().is_multiple_of(PAGE);
         if !between && real.len() != self.bytes.len() && !self.sizes.contains(&real.len()) {
             return Some(format!("size {} was never its size", real.len()));
         }
