@@ -44,6 +44,7 @@ struct Plan {
     reads: u64,
     changes: u64,
     fail: Option<(Call, u64)>,
+    has_failed: bool,
     cut: Option<u64>,
     dead: bool,
     room_bytes: Option<u64>,
@@ -72,6 +73,7 @@ impl Faults {
                 reads: 0,
                 changes: 0,
                 fail: None,
+                has_failed: false,
                 cut: None,
                 dead: false,
                 room_bytes: None,
@@ -128,16 +130,23 @@ impl Faults {
         *self.before_scan.lock() = Some(hook);
     }
 
-    /// Forgets what was to fail, but for what has failed.
+    /// Forgets what is to fail and what has failed, but for a power cut that has happened.
     pub fn cancel(&self) {
         let mut plan = self.plan.lock();
         plan.cut = None;
         plan.fail = None;
+        plan.has_failed = false;
     }
 
-    /// Returns true if a power cut is still to come.
-    pub fn awaits_cut(&self) -> bool {
-        self.plan.lock().cut.is_some()
+    /// Returns true if a call was made to fail since the last [`Self::cancel`].
+    pub fn has_failed(&self) -> bool {
+        self.plan.lock().has_failed
+    }
+
+    /// Returns true if a power cut or a failure is still to come.
+    pub fn is_armed(&self) -> bool {
+        let plan = self.plan.lock();
+        plan.cut.is_some() || plan.fail.is_some()
     }
 
     fn revive(&self) {
@@ -171,6 +180,8 @@ impl Faults {
             return Err(no_power(op));
         }
         if plan.fail == Some((Call::Read, at)) {
+            plan.has_failed = true;
+            plan.fail = None;
             return Err(broken(op));
         }
         Ok(())
@@ -185,6 +196,8 @@ impl Faults {
             return Err(no_power(op));
         }
         if plan.fail == Some((Call::Change, at)) {
+            plan.has_failed = true;
+            plan.fail = None;
             return Err(broken(op));
         }
         if plan.cut == Some(at) {

@@ -12,7 +12,8 @@ use super::{GROUP_BYTES, State, Txn, TxnError};
 /// An operation: its changes land in one group, whole.
 ///
 /// There is no way back: dropping it applies what it has changed. An operation that cannot read the
-/// store after its first change is half done, so it poisons the volume.
+/// store after its first change is half done, so it poisons the volume, unless it knows better
+/// ([`Self::tolerate`]).
 pub struct Op<'a> {
     txn: &'a Txn,
     /// Held from the first change on.
@@ -70,6 +71,12 @@ impl<'a> Op<'a> {
         }
     }
 
+    /// Says that the operation is whole although a read has failed in it: what it was read for was
+    /// left as it was.
+    pub fn tolerate(&self) {
+        self.half_done.set(false);
+    }
+
     /// Returns at most `limit` records with `from <= key < to`, ascending.
     ///
     /// # Errors
@@ -94,10 +101,7 @@ impl<'a> Op<'a> {
 
     /// Sets a record that is known not to exist: its commit needs no read.
     pub fn put_new(&mut self, key: Key, payload: Vec<u8>) {
-        let state = self.state();
-        // A removal still being written, or pending in this group, hides an older value.
-        let absent = state.pending(&key).is_none();
-        state.open.put(key, payload, absent);
+        self.state().open.put(key, payload, true);
     }
 
     /// Removes a record; an absent one is no error.

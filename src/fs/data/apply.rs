@@ -194,6 +194,7 @@ impl Data {
     pub(super) fn release(&self, op: &mut Op<'_>, id: &crate::base::ContentId) {
         if let Err(e) = self.blocks.release(op, id) {
             let _logged = FsError::from(e);
+            op.tolerate();
         }
     }
 
@@ -223,7 +224,11 @@ impl Data {
                 continue;
             };
             match self.apply_chunk(&mut op, &mut mapping, ix, chunk) {
-                Err(e) => error = Some(e),
+                Err(e) => {
+                    // The chunk stays dirty, the others are whole.
+                    op.tolerate();
+                    error = Some(e);
+                }
                 Ok(false) => again = true,
                 Ok(true) => {
                     end = self.geometry.start(ChunkIx(ix.0 + 1));

@@ -3,6 +3,7 @@
 mod attributes;
 mod counts;
 mod durability;
+mod integrity;
 mod listing;
 mod lookups;
 mod model;

@@ -1,10 +1,11 @@
 //! A volume for tests: real records, real packs, a clock that only goes when it is asked, a store
 //! that counts and whose power can be cut.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::base::sync::{Arc, AtomicBool, AtomicU64, Ordering};
-use crate::base::{Clock, Ino, Timestamp};
+use crate::base::{Clock, Ino, PackNo, Timestamp};
 use crate::block::{BlockSettings, Blocks, Compression};
 use crate::crypto::Keyset;
 use crate::fs::core::Core;
@@ -330,6 +331,17 @@ impl Volume {
         }
     }
 
+    /// Returns the lengths of the packs.
+    pub(in crate::fs) fn pack_lens(&self) -> BTreeMap<PackNo, u64> {
+        let list = match &self.disk {
+            Disk::Dir(dir) => {
+                PackFiles::open(&dir.path().join("packs"), true).and_then(|packs| packs.list())
+            }
+            Disk::Faulty(store) => store.packs.list(),
+        };
+        list.unwrap().into_iter().collect()
+    }
+
     /// Returns the faults of a volume on a faulty store.
     pub(in crate::fs) fn faults(&self) -> Option<&Faults> {
         match &self.disk {
@@ -338,9 +350,9 @@ impl Volume {
         }
     }
 
-    /// Returns true after a power cut that [`Self::crash`] has not yet ended.
-    pub(in crate::fs) fn is_dead(&self) -> bool {
-        self.faults().is_some_and(Faults::is_dead)
+    /// Returns true after a fault that [`Self::crash`] has not yet ended.
+    pub(in crate::fs) fn has_failed(&self) -> bool {
+        self.faults().is_some_and(|f| f.is_dead() || f.has_failed())
     }
 
     /// Stops taking writes, as a store does that has failed.

@@ -12,10 +12,10 @@ use std::rc::Rc;
 use state::{Body, Node, State};
 
 use super::volume::CHUNK;
-use super::{ROOT, Volume, wait};
+use super::{ROOT, Volume, integrity, wait};
 use crate::base::{Ino, PAGE_BYTES};
 use crate::fs::{Attr, FileKind, FsError, SetAttr, WriteFlags};
-use crate::kv::faulty::Faults;
+use crate::kv::faulty::{Call, Faults};
 
 /// Longest file.
 const SIZE_MAX: usize = 12 * CHUNK;
@@ -66,6 +66,8 @@ struct Model {
     versions: BTreeMap<Ino, Versions>,
     /// Lookups the kernel would hold.
     held: BTreeMap<Ino, u64>,
+    /// A failed read may have left a reference to a block.
+    has_leaks: bool,
 }
 
 impl Model {
@@ -81,6 +83,7 @@ impl Model {
             state,
             versions: BTreeMap::new(),
             held: BTreeMap::new(),
+            has_leaks: false,
         }
     }
 
@@ -134,18 +137,18 @@ impl Model {
         self.versions.entry(ino).or_default().all.push(data);
     }
 
-    /// Returns what an operation has answered; none if the power was cut meanwhile: it may have
-    /// happened or not.
+    /// Returns what an operation has answered; none if something has failed meanwhile: it may
+    /// have happened or not.
     #[track_caller]
     fn answer<T>(&self, real: Result<T, FsError>) -> Option<T> {
         match real {
-            Err(_) if self.v.is_dead() => None,
+            Err(_) if self.v.has_failed() => None,
             real => Some(real.unwrap()),
         }
     }
 
     fn same<T, U>(&self, real: &Result<T, FsError>, model: &Result<U, FsError>, what: &str) {
-        if real.is_err() && self.v.is_dead() {
+        if real.is_err() && self.v.has_failed() {
             return;
         }
         let errno = |e: Option<&FsError>| e.map_or(0, FsError::errno);
@@ -316,7 +319,7 @@ impl Model {
             let real = self.v.setxattr(ROOT, ino, &name, &value, 0);
             if real.is_ok() {
                 self.state.node(ino).xattrs.insert(name, value);
-            } else if !self.v.is_dead() {
+            } else if !self.v.has_failed() {
                 self.same(&real, &Err::<(), _>(FsError::NoSpace), "setxattr");
                 let removed = self.v.removexattr(ROOT, ino, &name);
                 let old = self.state.node(ino).xattrs.remove(&name);
@@ -364,7 +367,7 @@ impl Model {
             }
             self.v.forget(ino, count);
             let gone = self.v.getattr(ino);
-            assert!(matches!(gone, Err(FsError::NoEntry)) || self.v.is_dead());
+            assert!(matches!(gone, Err(FsError::NoEntry)) || self.v.has_failed());
         }
         self.state.nodes.remove(&ino);
     }
@@ -417,18 +420,38 @@ impl Model {
             76..90 => self.look(),
             90..93 => self.forget(),
             93..98 => self.sync(),
-            98 if self.v.faults().is_some_and(Faults::awaits_cut) => {}
+            98 if self.v.faults().is_some_and(Faults::is_armed) => {}
             98 => {
                 self.v.reopen();
+                integrity::check(&self.v, self.has_leaks);
                 self.begin_again();
                 assert_eq!(self.observe(), self.state);
             }
             _ => self.crash(),
         }
-        if self.v.is_dead() {
+        if self.v.has_failed() {
+            // Whatever was begun is durable now, whole or not at all; unless the power is cut.
+            drop(self.v.core.txn.commit_wait());
             self.crash();
         }
         self.past.push(self.state.clone());
+    }
+
+    /// Lets something fail soon, now and then.
+    fn arm(&mut self) {
+        let (sort, n) = (self.dice.roll(40), self.dice.roll(20) as u64);
+        let Some(faults) = self.v.faults().filter(|f| !f.is_armed()) else {
+            return;
+        };
+        match sort {
+            0 => faults.cut_power_at(n),
+            1 => {
+                faults.fail_call(Call::Read, n);
+                self.has_leaks = true;
+            }
+            2 => faults.fail_call(Call::Change, n),
+            _ => {}
+        }
     }
 
     fn crash(&mut self) {
@@ -553,23 +576,18 @@ fn is_page(version: &[u8], n: usize, page: &[u8]) -> bool {
 fn run(v: Volume, seed: u64, steps: usize) {
     let mut m = Model::new(v, seed);
     for _ in 0..steps {
-        let cut = m.dice.roll(20);
-        match m.v.faults() {
-            Some(faults) if cut == 0 && !faults.awaits_cut() => {
-                faults.cut_power_at(m.dice.roll(15) as u64);
-            }
-            _ => {}
-        }
+        m.arm();
         m.step();
+    }
+    if m.v.has_failed() {
+        m.crash();
     }
     if let Some(faults) = m.v.faults() {
         faults.cancel();
-        if faults.is_dead() {
-            m.crash();
-        }
     }
     m.state.drop_orphans();
     m.v.reopen();
+    integrity::check(&m.v, m.has_leaks);
     m.begin_again();
     assert_eq!(m.observe(), m.state);
 }
@@ -581,8 +599,8 @@ fn random_operations_agree_with_the_reference() {
     }
 }
 
-/// The power is cut during writes of every layer, while files are written, removed, moved and
-/// synced, and while the volume is opened again.
+/// The power is cut, and reads and writes fail, in every layer, while files are written, removed,
+/// moved and synced, and while the volume is opened again.
 #[test]
 fn random_operations_survive_power_cuts() {
     for seed in 1..=30 {

@@ -1,0 +1,250 @@
+//! Every record of a volume agrees with every other: a whole check, for tests.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Volume;
+use super::volume::CHUNK;
+use crate::base::{ContentId, Ino, PAGE_BYTES, PackNo, PageIx};
+use crate::format::account::PackAccount;
+use crate::format::blockref::BlockRef;
+use crate::format::key::{Key, Letter};
+use crate::format::punch::{decode_ids, decode_ranges};
+use crate::meta::{Dirent, Extents, GROUP_CHUNKS, Inode, InodeFlags, decode_dirents};
+
+const LETTERS: [Letter; 10] = [
+    Letter::Block,
+    Letter::Dirent,
+    Letter::Extents,
+    Letter::Punch,
+    Letter::Inode,
+    Letter::PackList,
+    Letter::Orphan,
+    Letter::Page,
+    Letter::Account,
+    Letter::Xattr,
+];
+
+/// Pages of a chunk.
+const PAGES: u64 = (CHUNK / PAGE_BYTES) as u64;
+
+/// The records of one moment, and those that something has accounted for.
+struct Check<'a> {
+    v: &'a Volume,
+    records: BTreeMap<Key, Vec<u8>>,
+    known: BTreeSet<Key>,
+    /// References to blocks, by the extents of all files.
+    references: BTreeMap<ContentId, u64>,
+    used_pages: u64,
+    leaks: bool,
+}
+
+/// Checks a volume on which nothing is open, dirty or being removed.
+/// `leaks`: blocks may count references that nobody has, which costs their space and no data.
+pub(in crate::fs) fn check(v: &Volume, leaks: bool) {
+    // Nobody else changes anything while the operation lives.
+    let mut op = v.core.txn.begin().unwrap();
+    let mut records = BTreeMap::new();
+    for letter in LETTERS {
+        let from = Key::new(letter, &[]);
+        records.extend(op.scan(&from, &from.prefix_end(), usize::MAX).unwrap());
+    }
+    let mut check = Check {
+        v,
+        records,
+        known: BTreeSet::new(),
+        references: BTreeMap::new(),
+        used_pages: 0,
+        leaks,
+    };
+    check.tree();
+    check.blocks();
+    let unknown: Vec<&Key> = check
+        .records
+        .keys()
+        .filter(|k| !check.known.contains::<Key>(k))
+        .collect();
+    assert!(unknown.is_empty(), "records of nobody: {unknown:?}");
+    let root = op.root();
+    assert_eq!(root.used_pages, check.used_pages);
+    let inodes = check.starting_with(&Key::new(Letter::Inode, &[])).len();
+    assert_eq!(root.inodes, inodes as u64);
+}
+
+impl Check<'_> {
+    fn starting_with(&self, prefix: &Key) -> Vec<(Key, Vec<u8>)> {
+        let range = self.records.range(*prefix..prefix.prefix_end());
+        range.map(|(k, v)| (*k, v.clone())).collect()
+    }
+
+    /// Takes the record that something refers to.
+    fn take(&mut self, key: Key) -> &[u8] {
+        assert!(self.known.insert(key), "{key:?} belongs to two");
+        self.records
+            .get(&key)
+            .unwrap_or_else(|| panic!("{key:?} is missing"))
+    }
+
+    /// Walks all names from the root directory.
+    fn tree(&mut self) {
+        let mut names: BTreeMap<Ino, Vec<Dirent>> = BTreeMap::new();
+        let mut open = vec![(Ino::ROOT, Ino::ROOT)];
+        while let Some((ino, parent)) = open.pop() {
+            let dir = self.inode(ino);
+            assert_eq!(dir.parent, parent, "parent of {ino}");
+            let (mut count, mut subdirs) = (0, 0);
+            for (key, payload) in self.starting_with(&self.v.core.names.dir(ino)) {
+                self.take(key);
+                for entry in decode_dirents(&payload).unwrap() {
+                    count += 1;
+                    if u32::from(entry.kind) << 12 == libc::S_IFDIR {
+                        subdirs += 1;
+                        open.push((entry.ino, ino));
+                    }
+                    names.entry(entry.ino).or_default().push(entry);
+                }
+            }
+            assert_eq!(dir.size_bytes, count, "entries of {ino}");
+            assert_eq!(dir.nlink, 2 + subdirs, "links of {ino}");
+        }
+        for (ino, entries) in names {
+            let inode = self.any_inode(ino);
+            for e in &entries {
+                assert_eq!(e.generation, inode.generation, "generation of {ino}");
+                assert_eq!(u32::from(e.kind), inode.mode >> 12, "kind of {ino}");
+            }
+            if inode.is_directory() {
+                assert_eq!(entries.len(), 1, "names of directory {ino}");
+            } else {
+                self.inode(ino);
+                assert_eq!(entries.len(), inode.nlink as usize, "names of {ino}");
+            }
+        }
+    }
+
+    fn any_inode(&self, ino: Ino) -> Inode {
+        let key = self.v.core.names.inode(ino);
+        let payload = self.records.get(&key);
+        Inode::decode(payload.unwrap_or_else(|| panic!("{ino} is missing"))).unwrap()
+    }
+
+    /// Takes an inode with everything that is its own.
+    fn inode(&mut self, ino: Ino) -> Inode {
+        let inode = self.any_inode(ino);
+        let names = self.v.core.names.clone();
+        self.take(names.inode(ino));
+        self.used_pages += inode.used_pages;
+        let xattrs = self.starting_with(&names.xattrs(ino));
+        let flagged = inode.flags & InodeFlags::XATTRS != 0;
+        assert!(flagged || xattrs.is_empty(), "xattrs of {ino}");
+        xattrs.iter().for_each(|(k, _)| drop(self.take(*k)));
+        self.contents(ino, &inode);
+        inode
+    }
+
+    fn contents(&mut self, ino: Ino, inode: &Inode) {
+        let names = self.v.core.names.clone();
+        let chunks = inode.size_bytes.div_ceil(CHUNK as u64);
+        let mut filled = 0;
+        for chunk in 0..chunks {
+            let n = GROUP_CHUNKS as u64;
+            let (group, slot) = (chunk / n, usize::try_from(chunk % n).unwrap());
+            let key = names.extents(ino, group);
+            let extents = match self.records.get(&key) {
+                Some(payload) => Extents::decode(payload).unwrap(),
+                None => Extents::default(),
+            };
+            if slot == 0 && self.records.contains_key(&key) {
+                assert!(inode.flags & InodeFlags::EXTENTS != 0, "extents of {ino}");
+                self.take(key);
+            }
+            let mut found = 0;
+            for page in 0..PAGES {
+                let key = names.page(ino, PageIx(chunk * PAGES + page));
+                if self.records.contains_key(&key) {
+                    self.take(key);
+                    found += 1;
+                }
+            }
+            if inode.flags & InodeFlags::EXTENTS != 0 {
+                // A truncation may have taken the last page of a chunk that says it has some.
+                assert!(
+                    extents.has_pages(slot) || found == 0,
+                    "pages of {ino}, {chunk}"
+                );
+                found = u64::from(extents.has_pages(slot));
+            } else {
+                assert!(found == 0 || chunk == 0, "pages of {ino}, {chunk}");
+            }
+            if let Some(id) = extents.block(slot) {
+                *self.references.entry(id).or_default() += 1;
+            }
+            filled += u64::from(found > 0 || extents.block(slot).is_some());
+        }
+        if inode.is_regular() {
+            let size_pages = inode.size_bytes.div_ceil(PAGE_BYTES as u64);
+            let used = (filled * PAGES).min(size_pages);
+            assert_eq!(inode.used_pages, used, "used pages of {ino}");
+        }
+    }
+
+    /// Compares block references, pack accounts and lists with what the files refer to.
+    fn blocks(&mut self) {
+        let mut places: BTreeMap<PackNo, Vec<(u32, u32, ContentId)>> = BTreeMap::new();
+        for (key, payload) in self.starting_with(&Key::new(Letter::Block, &[])) {
+            self.take(key);
+            let id = ContentId(*key.as_bytes().last_chunk().unwrap());
+            let block = BlockRef::decode(&payload).unwrap();
+            let counted = self.references.remove(&id).unwrap_or(0);
+            let same = block.refs == counted || self.leaks && block.refs > counted;
+            assert!(same, "{counted} of {} references of {id}", block.refs);
+            let (at, len) = (block.place.offset, block.shape.sealed_len());
+            places
+                .entry(block.place.pack)
+                .or_default()
+                .push((at, at + len, id));
+        }
+        assert!(self.references.is_empty(), "blocks without a record");
+        let packs: BTreeMap<PackNo, u64> = self.v.pack_lens();
+        for (key, payload) in self.starting_with(&Key::new(Letter::Account, &[])) {
+            self.take(key);
+            let no = u32::from_be_bytes(*key.as_bytes().last_chunk().unwrap());
+            let blocks = places.remove(&PackNo(no)).unwrap_or_default();
+            let account = PackAccount::decode(&payload).unwrap();
+            assert!(
+                u64::from(account.written) <= packs[&PackNo(no)],
+                "pack {no}"
+            );
+            self.pack(no, &account, blocks);
+        }
+        assert!(places.is_empty(), "blocks in packs without an account");
+    }
+
+    fn pack(&mut self, no: u32, account: &PackAccount, mut blocks: Vec<(u32, u32, ContentId)>) {
+        let live: u32 = blocks.iter().map(|(at, end, _)| end - at).sum();
+        assert_eq!(account.live, live, "live bytes of pack {no}");
+        let mut listed = BTreeSet::new();
+        for n in 0..account.lists {
+            let ids = self.take(Key::pack_list(PackNo(no), n));
+            listed.extend(decode_ids(ids).unwrap());
+        }
+        for (_, _, id) in &blocks {
+            assert!(listed.contains(id), "{id} is not listed for pack {no}");
+        }
+        let prefix = Key::new(Letter::Punch, &[&no.to_be_bytes()]);
+        for (key, payload) in self.starting_with(&prefix) {
+            self.take(key);
+            let dead = decode_ranges(&payload).unwrap();
+            blocks.extend(dead.iter().map(|r| (r.offset, r.end(), ContentId([0; 32]))));
+        }
+        blocks.sort_unstable();
+        let mut last = 0;
+        for (at, end, _) in blocks {
+            assert!(at >= last, "two owners of byte {at} of pack {no}");
+            last = end;
+        }
+        assert!(
+            last <= account.written,
+            "a block beyond the end of pack {no}"
+        );
+    }
+}
