@@ -41,7 +41,10 @@ impl Shared {
         Ok(())
     }
 
-    fn copy_batch(self: &Arc<Self>, batch: &[(ContentId, BlockRef)]) -> Result<(), BlockError> {
+    pub(super) fn copy_batch(
+        self: &Arc<Self>,
+        batch: &[(ContentId, BlockRef)],
+    ) -> Result<(), BlockError> {
         // Space kept back is for this.
         let bytes: u64 = batch
             .iter()

@@ -8,7 +8,7 @@ use crate::base::PackNo;
 use crate::base::sync::{Arc, Ordering};
 use crate::format::blockref::Place;
 use crate::format::punch::Range;
-use crate::sealed::{PACK_MAX_BYTES, PackWriter};
+use crate::sealed::PackWriter;
 
 use super::pack::Pack;
 use super::state::{Location, Queued, Stage, State, Stop};
@@ -139,7 +139,8 @@ impl Lander {
     /// Returns the writer of a pack with room for `len` bytes.
     fn room_for(&mut self, len: usize) -> Result<&mut PackWriter, BlockError> {
         let len = u32::try_from(len).expect("a block has at most 1 MiB and its overhead");
-        let full = |w: &PackWriter| w.end() + len > PACK_MAX_BYTES;
+        let pack_bytes = self.shared.pack_bytes;
+        let full = |w: &PackWriter| w.end() > 0 && w.end() + len > pack_bytes;
         if self.writer.as_ref().is_some_and(full) {
             self.sync()?;
             self.finish_pack();

@@ -37,7 +37,7 @@ use crate::base::ContentId;
 use crate::base::sync::{Arc, AtomicU64, AtomicUsize, Condvar, Mutex, Ordering};
 use crate::format::blockref::FRAMES_MAX;
 use crate::format::record::Kind;
-use crate::sealed::{SealedError, SealedPacks};
+use crate::sealed::{PACK_MAX_BYTES, SealedError, SealedPacks};
 use crate::txn::{Op, Txn, TxnError};
 
 use cache::FrameCache;
@@ -143,6 +143,8 @@ struct Shared {
     settings: BlockSettings,
     /// Plaintext bytes of a whole frame, as a power of two: an eighth of a chunk.
     frame_shift: u8,
+    /// Bytes of a pack at most.
+    pack_bytes: u32,
     state: Mutex<State>,
     wake_packs: Condvar,
     wake_cleaner: Condvar,
@@ -187,13 +189,23 @@ impl Blocks {
         packs: SealedPacks,
         settings: BlockSettings,
     ) -> Result<Arc<Self>, BlockError> {
+        Self::open_sized(txn, packs, settings, PACK_MAX_BYTES)
+    }
+
+    /// As [`Self::open`], with packs of another size.
+    fn open_sized(
+        txn: Arc<Txn>,
+        packs: SealedPacks,
+        settings: BlockSettings,
+        pack_bytes: u32,
+    ) -> Result<Arc<Self>, BlockError> {
         let chunk = settings.chunk_bytes;
         assert!(chunk.is_power_of_two() && (16 << 10..=1 << 20).contains(&chunk));
         let frame_shift = u8::try_from(chunk.ilog2() - FRAMES_MAX.ilog2()).expect("11 to 17");
         let mut found = resume::find(&txn, &packs)?;
         let can_write = txn.records().can_write();
         let (writer, reserve) = if can_write {
-            let writer = resume::settle(&txn, &packs, &mut found)?;
+            let writer = resume::settle(&txn, &packs, &mut found, pack_bytes)?;
             (writer, Reserve::take(&packs).map_err(failed)?)
         } else {
             (None, Reserve::none())
@@ -204,6 +216,7 @@ impl Blocks {
             packs,
             settings,
             frame_shift,
+            pack_bytes,
             state: Mutex::new(State::new(found.packs, blocks)),
             wake_packs: Condvar::new(),
             wake_cleaner: Condvar::new(),

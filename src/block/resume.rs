@@ -11,15 +11,15 @@ use crate::format::blockref::BlockRef;
 use crate::format::bytes::DecodeError;
 use crate::format::key::{Key, Letter};
 use crate::format::punch::{Range, decode_ids, decode_ranges};
-use crate::sealed::{PACK_MAX_BYTES, PackWriter, SealedPacks};
+use crate::sealed::{PackWriter, SealedPacks};
 use crate::txn::{Txn, TxnError};
 
 use super::pack::{Dead, Pack};
 use super::ranges::RangeSet;
 use super::{BlockError, failed};
 
-/// A pack with less room than this is not appended to again.
-const ROOM_MIN_BYTES: u32 = 4 << 20;
+/// A pack with less than this share of its size left is not appended to again.
+const ROOM_MIN_SHARE: u32 = 16;
 
 /// Records looked at in one scan.
 const SCAN_STEP: usize = 1024;
@@ -153,6 +153,7 @@ pub(super) fn settle(
     txn: &Txn,
     packs: &SealedPacks,
     found: &mut Found,
+    pack_bytes: u32,
 ) -> Result<Option<PackWriter>, BlockError> {
     let border = u32::try_from(DIRECT_IO_ALIGN).expect("4096");
     let mut writer = None;
@@ -161,10 +162,10 @@ pub(super) fn settle(
             continue;
         }
         let len = found.files.get(&pack.no).copied().unwrap_or(0);
-        let len = u32::try_from(len).unwrap_or(u32::MAX).min(PACK_MAX_BYTES);
+        let len = u32::try_from(len).unwrap_or(u32::MAX).min(pack_bytes);
         let end = len.max(pack.account.written).next_multiple_of(border);
         recount(txn, pack, end)?;
-        let fits = end <= PACK_MAX_BYTES - ROOM_MIN_BYTES;
+        let fits = end <= pack_bytes - pack_bytes / ROOM_MIN_SHARE;
         if writer.is_none() && fits && pack.account.epoch == packs.epoch() {
             pack.is_open = true;
             writer = Some(packs.resume(pack.no, end));

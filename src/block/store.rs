@@ -3,6 +3,7 @@
 use crate::base::ContentId;
 use crate::base::sync::{Arc, Ordering};
 use crate::format::key::Key;
+use crate::txn::TxnError;
 
 use super::frames::SealedBlock;
 use super::state::{Hold, Queued, Stage};
@@ -44,6 +45,9 @@ impl Shared {
     /// transactions, so that it can be done inside an operation.
     pub(super) fn store(self: &Arc<Self>, chunk: &[u8]) -> Result<Stored, BlockError> {
         assert!(!chunk.is_empty() && chunk.len() <= self.chunk_len());
+        if !self.txn.records().can_write() {
+            return Err(TxnError::ReadOnly.into());
+        }
         let chunk = trimmed(chunk);
         let id = self.packs.content_id(chunk);
         let (stored, stage) = self.hold(id);
