@@ -17,12 +17,18 @@ use super::file::{Base, Chunk, File};
 use super::geometry::PAGE;
 use super::read::page_at;
 
+/// An extent record: as it was, and as it will be.
+struct Group {
+    before: Arc<Extents>,
+    now: Extents,
+}
+
 /// The extents of a file as an operation changes them.
 pub(super) struct Mapping<'d> {
     data: &'d Data,
     ino: Ino,
     pub(super) inode: Inode,
-    groups: BTreeMap<u64, Extents>,
+    groups: BTreeMap<u64, Group>,
     /// The file had no extent records when the operation began.
     is_plain: bool,
     /// A truncation or removal is in progress: chunks beyond the end count until they are gone.
@@ -51,13 +57,15 @@ impl<'d> Mapping<'d> {
     }
 
     pub(super) fn group(&mut self, op: &Op<'_>, group: u64) -> Result<&mut Extents, FsError> {
-        match self.groups.entry(group) {
-            std::collections::btree_map::Entry::Occupied(e) => Ok(e.into_mut()),
+        let entry = match self.groups.entry(group) {
+            std::collections::btree_map::Entry::Occupied(e) => e.into_mut(),
             std::collections::btree_map::Entry::Vacant(v) => {
-                let e = self.data.extents(op, self.ino, &self.inode, group)?;
-                Ok(v.insert(Extents::clone(&e)))
+                let before = self.data.extents(op, self.ino, &self.inode, group)?;
+                let now = Extents::clone(&before);
+                v.insert(Group { before, now })
             }
-        }
+        };
+        Ok(&mut entry.now)
     }
 
     /// Returns the keys of the page records of a chunk, from page `from` on.
@@ -82,7 +90,10 @@ impl<'d> Mapping<'d> {
     /// Changes one slot and keeps the count of chunks that hold data.
     fn update(&mut self, ix: ChunkIx, f: impl FnOnce(&mut Extents, usize)) {
         let (group, slot) = self.data.geometry.slot(ix);
-        let e = self.groups.entry(group).or_default();
+        let entry = self.groups.get_mut(&group);
+        let e = &mut entry
+            .expect("whoever changes a chunk has loaded its group")
+            .now;
         let before = e.block(slot).is_some() || e.has_pages(slot);
         f(e, slot);
         let after = e.block(slot).is_some() || e.has_pages(slot);
@@ -132,13 +143,16 @@ impl<'d> Mapping<'d> {
     /// Puts the extents and the inode, which is `size_bytes` long from now on.
     pub(super) fn store(mut self, op: &mut Op<'_>, size_bytes: u64) {
         let data = self.data;
-        let only_pages_of_first = |(group, e): (&u64, &Extents)| {
+        let only_pages_of_first = |(group, g): (&u64, &Group)| {
+            let e = &g.now;
             *group == 0 && e.pages <= 1 && (0..64).all(|s| e.block(s).is_none()) || e.is_empty()
         };
         if !self.is_plain || !self.groups.iter().all(only_pages_of_first) {
             self.inode.flags |= InodeFlags::EXTENTS;
-            for (group, e) in std::mem::take(&mut self.groups) {
-                self.put_group(op, group, e);
+            for (group, g) in std::mem::take(&mut self.groups) {
+                if self.is_plain || g.now != *g.before {
+                    self.put_group(op, group, g.now);
+                }
             }
         }
         let before = self.inode.used_pages;
@@ -158,8 +172,8 @@ impl<'d> Mapping<'d> {
 
     /// Gives up the mapping of an inode that is removed, all of whose data is cleared.
     pub(super) fn end(self, op: &mut Op<'_>) {
-        for (group, e) in &self.groups {
-            debug_assert!(e.is_empty());
+        for (group, g) in &self.groups {
+            debug_assert!(g.now.is_empty());
             if !self.is_plain {
                 op.delete(self.data.core.names.extents(self.ino, *group));
             }

@@ -115,7 +115,9 @@ impl Kv for Store {
         self.kv.write(batch, sync)
     }
 
+    /// Range reads go through a view of their own.
     fn snapshot(&self) -> Result<Arc<dyn KvRead>, KvError> {
+        self.scans.fetch_add(1, Ordering::Relaxed);
         self.kv.snapshot()
     }
 
