@@ -38,3 +38,6 @@ pub fn drop_capabilities() -> io::Result<()> {
     rustix::thread::set_capabilities(None, none)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
