@@ -34,11 +34,15 @@ impl Copy {
         }
     }
 
-    pub(super) fn path(self, dir: &Path) -> PathBuf {
-        dir.join(match self {
+    fn name(self) -> &'static str {
+        match self {
             Self::A => "header.a",
             Self::B => "header.b",
-        })
+        }
+    }
+
+    pub(super) fn path(self, dir: &Path) -> PathBuf {
+        dir.join(self.name())
     }
 }
 
@@ -101,10 +105,14 @@ impl Copies {
 
     /// Writes the header in use over the other copy unless that is the same; returns whether it did.
     pub(super) fn heal(&self, dir: &Path) -> Result<bool, KeysError> {
-        if matches!(self.twin, Twin::Same) {
-            return Ok(false);
-        }
-        overwrite(dir, self.in_use.other(), &self.bytes)?;
+        let was = match &self.twin {
+            Twin::Same => return Ok(false),
+            Twin::Older => "old".to_owned(),
+            Twin::Damaged(fault) => fault.to_string(),
+        };
+        let twin = self.in_use.other();
+        overwrite(dir, twin, &self.bytes)?;
+        eprintln!("coffer: WARN {} was mended: {was}", twin.name());
         Ok(true)
     }
 }
