@@ -16,6 +16,7 @@
 
 pub mod base;
 pub mod block;
+pub mod cli;
 pub mod crypto;
 pub mod format;
 pub mod fs;

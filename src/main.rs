@@ -1,3 +1,5 @@
-//! The command `coffer`.
+//! The command `coffer`: everything is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    coffer::cli::main()
+}
