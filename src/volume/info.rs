@@ -43,7 +43,7 @@ pub struct SlotInfo {
     pub label: String,
     /// Seconds since 1970.
     pub created: u64,
-    /// Work of Argon2id, for passphrases.
+    /// Work of Argon2id for each guess, for passphrases.
     pub kdf: Option<String>,
 }
 

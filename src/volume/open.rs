@@ -301,7 +301,7 @@ fn slot_info(slot: &keys::SlotInfo) -> SlotInfo {
         role: slot.role.name().into(),
         label: slot.label.clone(),
         created: slot.created,
-        kdf: slot.cost.map(|c| format!("argon2id {c}")),
+        kdf: slot.cost.map(|c| c.to_string()),
     }
 }
 

@@ -148,7 +148,12 @@ fn attend(
         mount: mount_info(order),
         started,
     };
-    match desk.run(&session)? {
+    let end = desk.run(&session)?;
+    // The kernel may be faster than the parent's answer.
+    for client in std::mem::take(&mut desk.asked).into_iter().flatten() {
+        desk.promise(client, &Answer::Done);
+    }
+    match end {
         End::Unmounted => Ok(session.end()?),
         End::Detached => Ok(()),
     }
