@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
@@ -114,7 +115,7 @@ impl Channel {
         let socket = new_socket()?;
         match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
             Ok(()) => Ok(Some(Self { socket })),
-            Err(rustix::io::Errno::CONNREFUSED | rustix::io::Errno::NOENT) => Ok(None),
+            Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(None),
             Err(e) => Err(e.into()),
         }
     }
@@ -164,18 +165,20 @@ impl Channel {
         let mut bytes = vec![0; MESSAGE_MAX_BYTES];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let received = rustix::io::retry_on_intr(|| {
-            rustix::net::recvmsg(
+        let received = loop {
+            let received = rustix::net::recvmsg(
                 &self.socket,
                 &mut [IoSliceMut::new(&mut bytes)],
                 &mut ancillary,
                 RecvFlags::CMSG_CLOEXEC,
-            )
-        });
-        let received = match received {
-            Ok(r) => r,
-            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
-            Err(e) => return Err(system("hear from another process of the mount", e.into())),
+            );
+            match received {
+                Ok(r) => break r,
+                // The other side ended without reading all that we sent: that is told once, before
+                // the messages that it has sent.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
+                Err(e) => return Err(system("hear from another process of the mount", e.into())),
+            }
         };
         if received.bytes == 0 {
             return Ok(None);

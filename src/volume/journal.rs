@@ -112,7 +112,7 @@ impl Log {
 }
 
 /// Returns the time of a line: RFC 3339 in UTC.
-fn now() -> jiff::Timestamp {
+pub(super) fn now() -> jiff::Timestamp {
     let now = SystemClock.now();
     jiff::Timestamp::from_second(now.secs).unwrap_or_default()
 }

@@ -17,7 +17,7 @@ use crate::fuse::{self, FuseError};
 use super::channel::{Channel, Order, ToCaller, ToParent, ToWorker, system};
 use super::runtime::{Runtime, VolumeRuntime};
 use super::signals::{Signals, wait_for};
-use super::{MountInfo, Mounted, Report, UmountMode, VolumeError, WORKER, mount_table};
+use super::{MountInfo, Mounted, Report, UmountMode, VolumeError, WORKER, journal, mount_table};
 
 /// Where programs are looked for: the helper that mounts for users.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -32,22 +32,29 @@ const MALLOC: &str = "glibc.malloc.arena_max=2:glibc.malloc.trim_threshold=10485
 /// Entry point: takes the order from standard input, and ends with the mount.
 ///
 /// # Errors
-/// Whatever ended it; a caller that waits was told.
+/// In the foreground, whatever ended it. Otherwise that goes to the log, and to a caller that waits.
 pub(super) fn main() -> Result<(), VolumeError> {
     let caller = Channel::inherited()?;
     let Some((order, Some(secret))) = caller.receive::<Order>()? else {
         return Ok(());
     };
-    let mut caller = (!order.foreground).then_some(caller);
+    let is_foreground = order.foreground;
+    let mut caller = (!is_foreground).then_some(caller);
     let parent = Parent::start(order, secret.as_fd());
     // The worker alone holds the pipe from here on.
     drop(secret);
     let result = parent.and_then(|mut parent| parent.run(&mut caller));
-    if let (Err(e), Some(caller)) = (&result, caller) {
-        // A caller that has gone does not want to know.
-        drop(caller.send(&ToCaller::Failed(e.report())));
+    match result {
+        Err(e) if !is_foreground => {
+            note(&e.chain());
+            if let Some(caller) = caller {
+                // A caller that has gone does not want to know.
+                drop(caller.send(&ToCaller::Failed(e.report())));
+            }
+            Ok(())
+        }
+        result => result,
     }
-    result
 }
 
 /// What the parent listens to.
@@ -273,7 +280,8 @@ pub(super) fn milliseconds_since(start: Instant) -> u64 {
 /// Writes a line to the log, if that can be done.
 fn note(text: &str) {
     use std::io::Write;
-    drop(writeln!(std::io::stderr(), "coffer: parent: {text}"));
+    let now = journal::now();
+    drop(writeln!(std::io::stderr(), "{now} coffer: parent: {text}"));
 }
 
 /// Starts this program as a process of a mount, with a clean environment and one end of a channel.

@@ -39,6 +39,25 @@ fn a_message_arrives_with_its_descriptor_and_the_end_is_none() {
     assert!(here.receive::<ToParent>().expect("the end").is_none());
 }
 
+/// A worker that ended before it had read the parent's last message seemed to have died: the kernel
+/// tells of the unread message before it gives out those that were sent.
+#[test]
+fn what_was_sent_arrives_although_the_sender_ended_without_reading() {
+    let temp = tempfile::tempdir().expect("a directory");
+    let path = temp.path().join("control");
+    let listener = Listener::bind(&path).expect("a socket");
+    let there = Channel::connect(&path)
+        .expect("a socket")
+        .expect("it listens");
+    let here = listener.accept().expect("a connection");
+    here.send(&ToWorker::End).expect("it is sent");
+    there.send(&ToParent::Ended(None)).expect("it is sent");
+    drop(there);
+    let (message, _) = here.receive().expect("it comes").expect("a message");
+    assert!(matches!(message, ToParent::Ended(None)));
+    assert!(here.receive::<ToParent>().expect("the end").is_none());
+}
+
 #[test]
 fn nonsense_and_messages_without_end_are_refused() {
     let (here, there) = Channel::pair().expect("a channel");
