@@ -9,7 +9,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use crate::base::sync::{Arc, Mutex, RwLock, RwLockWriteGuard};
+use crate::base::sync::{Arc, AtomicU64, Mutex, Ordering, RwLock, RwLockWriteGuard};
 use crate::base::{AlignedBuf, PackNo};
 
 use super::memory::{MemoryKv, MemoryPacks};
@@ -253,6 +253,7 @@ impl FaultyStore {
                 inner: kv,
                 faults: Arc::clone(&faults),
                 undo: Mutex::default(),
+                flushes_begun: AtomicU64::new(0),
             }),
             packs: Arc::new(FaultyPacks {
                 inner: packs,
@@ -280,6 +281,8 @@ pub struct FaultyKv {
     faults: Arc<Faults>,
     /// For each unsynced batch, oldest first, what takes it back.
     undo: Mutex<Vec<Vec<Change>>>,
+    /// Calls of [`Kv::flush_later`].
+    pub flushes_begun: AtomicU64,
 }
 
 impl FaultyKv {
@@ -384,6 +387,11 @@ impl Kv for FaultyKv {
         }
         self.undo.lock().clear();
         self.inner.flush()
+    }
+
+    fn flush_later(&self) {
+        self.flushes_begun.fetch_add(1, Ordering::Relaxed);
+        self.inner.flush_later();
     }
 
     fn compact(&self) -> Result<(), KvError> {

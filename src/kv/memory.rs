@@ -142,6 +142,8 @@ impl Kv for MemoryKv {
         Ok(())
     }
 
+    fn flush_later(&self) {}
+
     fn compact(&self) -> Result<(), KvError> {
         Ok(())
     }

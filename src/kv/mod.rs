@@ -174,6 +174,10 @@ pub trait Kv: KvRead {
     /// When the engine cannot write.
     fn flush(&self) -> Result<(), KvError>;
 
+    /// Begins to do what [`Self::flush`] does, without waiting; what was removed leaves the disk soon
+    /// after. A failure shows in later calls.
+    fn flush_later(&self);
+
     /// Rewrites the whole key range, so that deleted data leaves the disk.
     ///
     /// # Errors

@@ -107,6 +107,14 @@ impl Rocks {
         })
     }
 
+    fn flush_families(&self, wait: bool) -> Result<(), KvError> {
+        let mut options = FlushOptions::default();
+        options.set_wait(wait);
+        let families = self.families("flush")?;
+        let flushed = self.db.flush_cfs_opt(&families, &options);
+        flushed.map_err(engine("flush"))
+    }
+
     fn families(&self, op: &'static str) -> Result<[&ColumnFamily; 2], KvError> {
         Ok([
             handle(&self.db, Family::Meta, op)?,
@@ -333,11 +341,11 @@ impl Kv for Rocks {
     }
 
     fn flush(&self) -> Result<(), KvError> {
-        let mut options = FlushOptions::default();
-        options.set_wait(true);
-        let families = self.families("flush")?;
-        let flushed = self.db.flush_cfs_opt(&families, &options);
-        flushed.map_err(engine("flush"))
+        self.flush_families(true)
+    }
+
+    fn flush_later(&self) {
+        drop(self.flush_families(false));
     }
 
     fn compact(&self) -> Result<(), KvError> {

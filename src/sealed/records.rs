@@ -278,6 +278,11 @@ impl Records {
         Ok(self.kv.snapshot()?)
     }
 
+    /// Begins to move what the engine holds in memory to its files.
+    pub fn flush_later(&self) {
+        self.kv.flush_later();
+    }
+
     /// Moves what the engine holds in memory to its files.
     ///
     /// # Errors

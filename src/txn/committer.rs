@@ -12,6 +12,19 @@ use super::group::Group;
 use super::terms::Terms;
 use super::{Durable, GROUP_AGE, GROUP_BYTES, State, Txn, TxnError, digest};
 
+/// What is to be done next.
+enum Work {
+    Commit,
+    /// Nothing has changed for a while.
+    Rest,
+    End,
+}
+
+/// Records committed after which the store is flushed at the next rest: what they have replaced and
+/// removed takes space on the disk until then, and the log that holds them too. With fewer, many
+/// small files would cost more than that.
+const REST_RECORDS: usize = 4096;
+
 /// A group in the store: its root, and what became of the terms of its records.
 struct Written {
     root: Root,
@@ -91,11 +104,21 @@ impl Txn {
     fn run_committer(&self) {
         let mut terms = Terms::default();
         // Nothing is pending yet.
-        let mut idle = true;
-        while self.wait_for_work(idle) {
-            idle = false;
-            if self.commit_one(&mut terms).is_err() {
-                break;
+        let (mut idle, mut unflushed) = (true, 0);
+        loop {
+            match self.wait_for_work(idle) {
+                Work::Commit => match self.commit_one(&mut terms) {
+                    Ok(records) => (idle, unflushed) = (false, unflushed + records),
+                    Err(_) => break,
+                },
+                Work::Rest => {
+                    idle = true;
+                    if unflushed >= REST_RECORDS {
+                        unflushed = 0;
+                        self.records.flush_later();
+                    }
+                }
+                Work::End => break,
             }
         }
         let (waiters, refusal) = {
@@ -107,22 +130,22 @@ impl Txn {
         }
     }
 
-    /// Waits until the open group is to be closed; false if none will be any more.
+    /// Waits until the open group is to be closed, or there is time for other things.
     ///
     /// After a commit the next change is likely soon: the committer looks by itself then, which
     /// spares that change a system call. It sleeps once a whole time has passed without any.
-    fn wait_for_work(&self, mut idle: bool) -> bool {
+    fn wait_for_work(&self, idle: bool) -> Work {
         let mut state = self.state.lock();
         loop {
             if state.refusal().is_some() {
-                return false;
+                return Work::End;
             }
             if state.open.is_empty() {
                 state.asked = false;
             }
             let now = self.clock.monotonic();
             match due(&state, now) {
-                Some(d) if d.is_zero() => return true,
+                Some(d) if d.is_zero() => return Work::Commit,
                 Some(d) => {
                     self.wake.wait_for(&mut state, d);
                 }
@@ -131,13 +154,15 @@ impl Txn {
                     self.wake.wait(&mut state);
                     state.asleep = false;
                 }
-                None => idle = self.wake.wait_for(&mut state, GROUP_AGE).timed_out(),
+                None if self.wake.wait_for(&mut state, GROUP_AGE).timed_out() => return Work::Rest,
+                None => {}
             }
         }
     }
 
     /// Closes the open group and makes it durable; poisons the volume if that fails.
-    pub(super) fn commit_one(&self, terms: &mut Terms) -> Result<(), TxnError> {
+    /// Returns the number of its records.
+    pub(super) fn commit_one(&self, terms: &mut Terms) -> Result<usize, TxnError> {
         let (group, root) = {
             let _turn = self.turn.lock();
             let mut state = self.state.lock();
@@ -161,7 +186,8 @@ impl Txn {
         if written.is_ok() {
             (self.on_durable)(Generation(group.no));
         }
-        self.finish(&group, written, terms)
+        self.finish(&group, written, terms)?;
+        Ok(group.len())
     }
 
     /// Makes room in a store that is full; false if that is impossible.

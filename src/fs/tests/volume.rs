@@ -125,6 +125,10 @@ impl Kv for Store {
         self.kv.flush()
     }
 
+    fn flush_later(&self) {
+        self.kv.flush_later();
+    }
+
     fn compact(&self) -> Result<(), KvError> {
         self.kv.compact()
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::put;
+use super::{delete, put};
 use crate::kv::rocks::Rocks;
 use crate::kv::{Access, Change, Family, Kv, KvError, KvRead};
 
@@ -245,4 +245,34 @@ fn memory_is_bounded() {
     // The cache, and three write buffers of each family.
     assert!(worst <= (32 + 6 * 8 + 4) << 20, "{worst} bytes");
     assert!(worst > 8 << 20, "{worst} bytes");
+}
+
+/// Removals lay in memory until the write buffer was full, and what they removed stayed on the disk:
+/// an emptied volume kept 200 MiB.
+#[test]
+fn what_was_removed_leaves_the_disk_soon_after_a_flush() {
+    let dir = tempfile::tempdir().unwrap();
+    let kv = Rocks::open(dir.path(), Access::Create).unwrap();
+    let keys = || (0..20_000_u32).map(u32::to_be_bytes);
+    let value = vec![1; 1000];
+    kv.write(keys().map(|k| put(&k, &value)).collect(), true)
+        .unwrap();
+    kv.flush().unwrap();
+    let stored_bytes = || -> u64 {
+        let tables = files(dir.path())
+            .into_iter()
+            .filter(|f| name(f).ends_with(".sst"));
+        tables
+            .map(|f| std::fs::metadata(f).map_or(0, |m| m.len()))
+            .sum()
+    };
+    assert!(stored_bytes() > 19 << 20);
+    kv.write(keys().map(|k| delete(&k)).collect(), true)
+        .unwrap();
+    kv.flush_later();
+    let begin = std::time::Instant::now();
+    while stored_bytes() > 1 << 20 {
+        assert!(begin.elapsed().as_secs() < 60, "{}", stored_bytes());
+        std::thread::yield_now();
+    }
 }

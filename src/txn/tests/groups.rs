@@ -380,3 +380,20 @@ fn opened_for_reading_nothing_is_written() {
     txn.close().unwrap();
     assert!(!txn.is_poisoned());
 }
+
+#[test]
+fn the_store_is_flushed_at_rest_after_many_records() {
+    let rig = Rig::new(1);
+    let txn = rig.open();
+    let flushes = || rig.store.kv.flushes_begun.load(Ordering::Relaxed);
+    for first in [0, 3000] {
+        let mut op = txn.begin().unwrap();
+        (first..first + 3000).for_each(|n| op.put(inode(n), b"a".to_vec()));
+        drop(op);
+        txn.commit_wait().unwrap();
+        assert_eq!(flushes(), 0);
+    }
+    until(|| txn.state.lock().asleep);
+    assert_eq!(flushes(), 1);
+    txn.close().unwrap();
+}
