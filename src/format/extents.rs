@@ -12,7 +12,7 @@ pub const GROUP_CHUNKS: usize = 64;
 /// Layout: `pages u64 | present u64 | content id 32 per bit set in present, ascending`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extents {
-    /// Bit i: chunk i has page records.
+    /// Bit i: chunk i may have page records; clear: it has none.
     pub pages: u64,
     blocks: [Option<ContentId>; GROUP_CHUNKS],
 }
