@@ -103,7 +103,7 @@ impl From<TxnError> for FsError {
                 eprintln!("coffer: ERROR {code}: {message}");
                 Self::Io(code)
             }
-            TxnError::Poisoned(_) => Self::Io("C-POISON"),
+            TxnError::Poisoned(_) | TxnError::Closed => Self::Io("C-POISON"),
             other => {
                 eprintln!("coffer: ERROR {other}");
                 Self::Io("C-DECODE")

@@ -328,7 +328,13 @@ impl Txn {
     /// Lets no more change happen. What no commit has made durable is lost with the process, but can
     /// still be read until then.
     fn set_poison(&self, state: &mut State, cause: &Arc<str>) {
-        state.poison.get_or_insert_with(|| Arc::clone(cause));
+        state.poison.get_or_insert_with(|| {
+            eprintln!(
+                "coffer: ERROR C-POISON: the volume takes no more changes until it is mounted again, \
+                 and those that are not durable will be lost: {cause}"
+            );
+            Arc::clone(cause)
+        });
         self.poisoned.store(true, Ordering::Release);
         self.wake.notify_all();
     }

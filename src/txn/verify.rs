@@ -40,9 +40,6 @@ impl Txn {
             "C-SETDIGEST: the records of buckets {bad_buckets:?} of {BUCKETS} are not those of the \
              last commit"
         );
-        eprintln!(
-            "coffer: ERROR {cause}; the volume is read-only from now on: unmount it and check it"
-        );
         // If it fails, the volume is read-only for that reason.
         drop(self.commit_wait());
         self.set_poison(&mut self.state.lock(), &Arc::from(cause));

@@ -20,8 +20,16 @@ fn prepared_with(len: usize) -> (Volume, Ino, Ino) {
     let f = v.file(d, b"f");
     v.write_at(f, 0, &vec![1; len]).unwrap();
     wait(|done| v.sync_all(done)).unwrap();
+    await_scan(&v);
     v.store().take_counts();
     (v, d, f)
+}
+
+/// Waits for the scan that verifies the digests: it reads, too.
+fn await_scan(v: &Volume) {
+    while !v.core.txn.is_verified() {
+        std::thread::yield_now();
+    }
 }
 
 /// Returns gets, scans and changes of an operation and its commit.
@@ -119,6 +127,7 @@ fn readdirplus_scans_once_and_reads_each_inode_at_most_once() {
         v.file(d, &[b'a' + n]);
     }
     v.reopen();
+    await_scan(&v);
     let list = || {
         v.store().take_counts();
         v.readdirplus(d, 2, &mut |_, _| true).unwrap();
