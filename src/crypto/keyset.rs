@@ -128,6 +128,18 @@ impl Keyset {
         Self::assemble(&admin.lowered(role).unwrap(), keyring, rng).unwrap()
     }
 
+    /// As [`Self::for_tests`], after a rotation: epoch 1 is draining, epoch 2 is active.
+    #[cfg(test)]
+    #[must_use]
+    pub fn for_tests_rotated(seed: u8) -> Self {
+        let mut keys = Self::for_tests(seed);
+        let secret = Secret::build(|s| *s = *blake3::hash(&[seed, 5]).as_bytes()).unwrap();
+        let next = EpochKeys::derive(Epoch(2), &secret, keys.volume).unwrap();
+        keys.draining
+            .push(std::mem::replace(&mut keys.active, next));
+        keys
+    }
+
     /// Returns the volume that the keys belong to.
     #[must_use]
     pub fn volume_id(&self) -> VolumeId {

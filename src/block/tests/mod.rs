@@ -3,6 +3,8 @@
 mod clean;
 mod damage;
 mod faults;
+mod full_disk;
+mod layouts;
 mod model;
 mod ranges;
 mod restart;

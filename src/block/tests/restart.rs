@@ -1,14 +1,14 @@
 //! What a restart finds, in order and after a crash.
 
-use super::{Rig, noise};
-use crate::base::PackNo;
+use super::{Rig, noise, prose};
 use crate::base::sync::Arc;
+use crate::base::{Epoch, PackNo};
 use crate::block::{BlockError, Blocks};
-use crate::kv::Access;
-use crate::kv::Packs;
+use crate::crypto::Keyset;
 use crate::kv::faulty::FaultyStore;
 use crate::kv::files::PackFiles;
 use crate::kv::rocks::Rocks;
+use crate::kv::{Access, Packs};
 use crate::sealed::{Records, SealedPacks};
 use crate::txn::{Txn, TxnError};
 
@@ -137,4 +137,30 @@ fn a_store_opened_for_reading_is_only_read() {
     assert_eq!(packs.list().unwrap(), before);
     let reserve = std::fs::metadata(dir.path().join("packs/reserve")).unwrap();
     assert_eq!(reserve.len(), 0, "a closed volume keeps nothing back");
+}
+
+#[test]
+fn blocks_of_an_older_epoch_are_read_and_sealed_anew_when_they_move() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::in_dir(dir.path());
+    let v = rig.open();
+    let ids = [v.put(&noise(1, CHUNK)), v.put(&prose(2, CHUNK))];
+    v.commit();
+    v.close();
+    rig.keyset = Arc::new(Keyset::for_tests_rotated(1));
+    let v = rig.open();
+    assert_eq!(v.read(&ids[0], CHUNK), noise(1, CHUNK));
+    let new = v.put(&noise(3, CHUNK));
+    assert_eq!(v.record(&new).unwrap().place.epoch, Epoch(2));
+    assert_eq!(v.record(&new).unwrap().place.pack, PackNo(2));
+    v.blocks.shared.copy_forward(PackNo(1)).unwrap();
+    v.clean();
+    v.audit();
+    for id in &ids {
+        assert_eq!(v.record(id).unwrap().place.epoch, Epoch(2));
+    }
+    assert_eq!(v.read(&ids[0], CHUNK), noise(1, CHUNK));
+    assert_eq!(v.read(&ids[1], CHUNK), prose(2, CHUNK));
+    assert!(!dir.path().join("packs/00000001").exists());
+    v.close();
 }
