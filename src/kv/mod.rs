@@ -11,6 +11,8 @@ pub mod files;
 #[cfg(test)]
 pub mod memory;
 pub mod rocks;
+#[cfg(test)]
+pub mod small_disk;
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use super::packs_contract::aligned;
 use crate::base::PackNo;
 use crate::kv::files::PackFiles;
+use crate::kv::small_disk::SmallDisk;
 use crate::kv::{KvError, Packs};
 
 const MIB: usize = 1 << 20;
@@ -102,4 +103,39 @@ fn opened_for_reading_nothing_changes() {
     assert!(matches!(refused, Err(KvError::Pack { .. })), "{refused:?}");
     packs.read_at(PackNo(1), 100, &mut out).unwrap();
     assert_eq!(out, [5; 10]);
+}
+
+#[test]
+fn a_full_disk_has_its_own_error() {
+    let disk = SmallDisk::new(4 << 20);
+    let packs = PackFiles::open(disk.path(), false).unwrap();
+    packs.create(PackNo(1)).unwrap();
+    packs.set_reserve(MIB as u64).unwrap();
+    disk.fill();
+    assert_eq!(packs.free_bytes().unwrap(), 0);
+    let block = aligned(&[5; 4096]);
+    let full = packs.write_at(PackNo(1), 0, &block);
+    assert!(
+        matches!(full, Err(KvError::NoSpace { op: "write" })),
+        "{full:?}"
+    );
+    let full = packs.set_reserve(2 * MIB as u64);
+    assert!(
+        matches!(full, Err(KvError::NoSpace { op: "reserve" })),
+        "{full:?}"
+    );
+    packs.set_reserve(0).unwrap();
+    packs.write_at(PackNo(1), 0, &block).unwrap();
+}
+
+#[test]
+fn a_symlink_is_no_pack() {
+    let dir = tempfile::tempdir().unwrap();
+    let packs = PackFiles::open(dir.path(), false).unwrap();
+    let elsewhere = dir.path().join("elsewhere");
+    std::fs::write(&elsewhere, [1; 4096]).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, dir.path().join("00000001")).unwrap();
+    assert!(packs.read_at(PackNo(1), 0, &mut [0; 10]).is_err());
+    assert!(packs.write_at(PackNo(1), 0, &aligned(&[5; 4096])).is_err());
+    assert!(packs.create(PackNo(1)).is_err());
 }

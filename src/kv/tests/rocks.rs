@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{delete, put};
 use crate::kv::rocks::Rocks;
+use crate::kv::small_disk::SmallDisk;
 use crate::kv::{Access, Change, Family, Kv, KvError, KvRead};
 
 fn files(dir: &Path) -> Vec<PathBuf> {
@@ -275,4 +276,25 @@ fn what_was_removed_leaves_the_disk_soon_after_a_flush() {
         assert!(begin.elapsed().as_secs() < 60, "{}", stored_bytes());
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_full_disk_has_its_own_error_and_an_end() {
+    let disk = SmallDisk::new(48 << 20);
+    let kv = Rocks::open(&disk.path().join("kv"), Access::Create).unwrap();
+    kv.write(vec![put(b"before", b"")], true).unwrap();
+    disk.fill();
+    let piece = vec![1; 1 << 20];
+    let full = (0..40_u8).find_map(|n| kv.write(vec![put(&[n], &piece)], true).err());
+    assert!(
+        matches!(full, Some(KvError::NoSpace { op: "write" })),
+        "{full:?}"
+    );
+    assert!(kv.get(Family::Meta, b"before").unwrap().is_some());
+    disk.relieve();
+    kv.recover().unwrap();
+    kv.write(vec![put(b"after", b"")], true).unwrap();
+    drop(kv);
+    let kv = Rocks::open(&disk.path().join("kv"), Access::ReadWrite).unwrap();
+    assert!(kv.get(Family::Meta, b"after").unwrap().is_some());
 }

@@ -1,13 +1,12 @@
 //! A full disk is no failed commit while somebody has space to give back.
 
-use std::io::Write;
-
 use super::{Rig, contents, inode, set};
 use crate::base::sync::{Arc, AtomicUsize, Ordering};
 use crate::base::{Generation, SystemClock};
 use crate::crypto::Keyset;
 use crate::kv::files::PackFiles;
 use crate::kv::rocks::Rocks;
+use crate::kv::small_disk::SmallDisk;
 use crate::kv::{Access, Kv, Packs};
 use crate::sealed::Records;
 use crate::txn::{Txn, TxnError};
@@ -55,40 +54,13 @@ fn without_space_to_give_back_a_full_disk_poisons() {
     }
 }
 
-/// A file system of its own; gone with the guard.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn new(bytes: u64) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let flags = rustix::mount::MountFlags::empty();
-        let size = std::ffi::CString::new(format!("size={bytes}")).unwrap();
-        rustix::mount::mount("coffer-test", dir.path(), "tmpfs", flags, size.as_c_str())
-            .expect("mounting a tmpfs needs root");
-        Self(dir)
-    }
-
-    fn fill(&self) {
-        let mut ballast = std::fs::File::create(self.0.path().join("ballast")).unwrap();
-        let piece = [1; 4096];
-        while ballast.write_all(&piece).is_ok() {}
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let detach = rustix::mount::UnmountFlags::DETACH;
-        let _ = rustix::mount::unmount(self.0.path(), detach);
-    }
-}
-
 /// The engine stops when its log finds no space, and has to be waited for: only a real file system
 /// that is really full shows whether it comes back.
 #[test]
 fn a_real_file_system_that_is_full_takes_commits_with_the_reserve() {
     const RESERVE: u64 = 64 << 20;
     let disk = SmallDisk::new(RESERVE + (48 << 20));
-    let (kv_dir, pack_dir) = (disk.0.path().join("kv"), disk.0.path().join("packs"));
+    let (kv_dir, pack_dir) = (disk.path().join("kv"), disk.path().join("packs"));
     std::fs::create_dir(&pack_dir).unwrap();
     let packs = Arc::new(PackFiles::open(&pack_dir, false).unwrap());
     packs.set_reserve(RESERVE).unwrap();

@@ -357,6 +357,10 @@ fn pins_keep_what_died_after_them() {
     assert!(!txn.is_unreachable(3));
     drop(twin);
     assert!(txn.is_unreachable(3));
+    assert!(
+        !txn.is_unreachable(4),
+        "nobody reads, but it is not durable"
+    );
     txn.close().unwrap();
 }
 
