@@ -173,6 +173,11 @@ impl Fs {
     pub fn statfs(&self) -> Result<StatFs, FsError> {
         self.data.statfs()
     }
+
+    /// Sets how many logical bytes the files may hold together, from now on; none is no bound.
+    pub fn set_quota(&self, quota_bytes: Option<u64>) {
+        self.data.set_quota(quota_bytes);
+    }
 }
 
 fn is_atime_due(inode: &Inode, now: Timestamp) -> bool {

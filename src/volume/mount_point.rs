@@ -29,25 +29,22 @@ pub(super) fn look(dir: &Path, volume: &Path) -> Result<Found, VolumeError> {
         problem,
     };
     let absolute = resolve(dir)?.ok_or_else(|| problem(MountPointProblem::Missing))?;
-    let metadata = match fs::symlink_metadata(&absolute) {
-        Ok(m) => m,
-        Err(e) if e.kind() == ErrorKind::NotFound => {
-            return Err(problem(MountPointProblem::Missing));
-        }
-        Err(e) => {
-            return match mount_at(&absolute)? {
-                Some(m) if m.is_ours() && is_dead(&absolute) => Ok(Found::Stale(absolute)),
-                _ => Err(failed("use", dir, e)),
-            };
-        }
-    };
+    let mounted = mount_at(&absolute)?;
+    // The attributes of a dead mount may still lie in the kernel; its statfs(2) does not.
+    if mounted.as_ref().is_some_and(MountLine::is_ours) && is_dead(&absolute) {
+        return Ok(Found::Stale(absolute));
+    }
+    let metadata = fs::symlink_metadata(&absolute).map_err(|e| match e.kind() {
+        ErrorKind::NotFound => problem(MountPointProblem::Missing),
+        _ => failed("use", dir, e),
+    })?;
     if metadata.is_symlink() {
         return Err(problem(MountPointProblem::Symlink));
     }
     if !metadata.is_dir() {
         return Err(problem(MountPointProblem::NotDirectory));
     }
-    if mount_at(&absolute)?.is_some() {
+    if mounted.is_some() {
         return Err(problem(MountPointProblem::Mounted));
     }
     let volume = fs::canonicalize(volume).map_err(|e| failed("read", volume, e))?;

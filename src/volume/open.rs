@@ -245,6 +245,7 @@ impl Volume<Open> {
         s.txn.begin()?.put(Key::settings(), settings.encode());
         s.txn.commit_wait()?;
         s.settings = settings;
+        s.fs.set_quota(size_bytes);
         Ok(())
     }
 

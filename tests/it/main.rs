@@ -9,6 +9,7 @@ mod harness;
 mod limits;
 mod model;
 mod mount;
+mod processes;
 mod secrets;
 mod space;
 mod suites;

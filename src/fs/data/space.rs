@@ -22,11 +22,15 @@ const FREE_AGE: Duration = Duration::from_millis(200);
 /// before the next reading.
 const METADATA_MIN_BYTES: u64 = 4 << 20;
 
+/// A quota that nothing reaches.
+const NO_QUOTA: u64 = u64::MAX;
+
 type Parked = Box<dyn FnOnce() + Send>;
 
 /// Counters of space, and the writers that wait for some.
 pub(super) struct Space {
-    quota_pages: Option<u64>,
+    /// [`NO_QUOTA`] for none.
+    quota_pages: AtomicU64,
     used_pages: AtomicU64,
     reserved_pages: AtomicU64,
     dirty_bytes: AtomicUsize,
@@ -39,10 +43,14 @@ struct Free {
     bytes: u64,
 }
 
+fn quota_pages(quota_bytes: Option<u64>) -> u64 {
+    quota_bytes.map_or(NO_QUOTA, |b| b / PAGE)
+}
+
 impl Space {
     pub(super) fn new(quota_bytes: Option<u64>, used_pages: u64) -> Self {
         Self {
-            quota_pages: quota_bytes.map(|b| b / PAGE),
+            quota_pages: AtomicU64::new(quota_pages(quota_bytes)),
             used_pages: AtomicU64::new(used_pages),
             reserved_pages: AtomicU64::new(0),
             dirty_bytes: AtomicUsize::new(0),
@@ -51,17 +59,18 @@ impl Space {
         }
     }
 
+    fn quota_pages(&self) -> u64 {
+        self.quota_pages.load(Ordering::Acquire)
+    }
+
     pub(super) fn has_quota(&self) -> bool {
-        self.quota_pages.is_some()
+        self.quota_pages() != NO_QUOTA
     }
 
     /// Reserves quota for pages that were holes.
     pub(super) fn reserve(&self, pages: u64) -> Result<(), FsError> {
-        let Some(quota) = self.quota_pages else {
-            return Ok(());
-        };
         let reserved = self.reserved_pages.fetch_add(pages, Ordering::AcqRel) + pages;
-        if self.used_pages.load(Ordering::Acquire) + reserved > quota {
+        if self.used_pages.load(Ordering::Acquire) + reserved > self.quota_pages() {
             self.unreserve(pages);
             return Err(FsError::Quota);
         }
@@ -156,6 +165,12 @@ impl Data {
         }
     }
 
+    /// Sets the quota from now on; what was reserved under the old one stays reserved.
+    pub(in crate::fs) fn set_quota(&self, quota_bytes: Option<u64>) {
+        let pages = quota_pages(quota_bytes);
+        self.space.quota_pages.store(pages, Ordering::Release);
+    }
+
     /// Returns the space of the volume, or of its quota, in logical pages.
     ///
     /// # Errors
@@ -163,9 +178,9 @@ impl Data {
     pub(in crate::fs) fn statfs(&self) -> Result<StatFs, FsError> {
         let used = self.space.used_pages();
         let store_free = self.blocks.free_bytes()? / PAGE;
-        let (blocks, free_blocks) = match self.space.quota_pages {
-            Some(quota) => (quota, quota.saturating_sub(used).min(store_free)),
-            None => (used + store_free, store_free),
+        let (blocks, free_blocks) = match self.space.quota_pages() {
+            NO_QUOTA => (used + store_free, store_free),
+            quota => (quota, quota.saturating_sub(used).min(store_free)),
         };
         let inodes = self.core.txn.inodes();
         Ok(StatFs {

@@ -310,3 +310,23 @@ fn statfs_counts_pages_and_inodes() {
     assert_eq!((used.blocks, used.free_blocks), (256, 254));
     assert_eq!(used.files - used.free_files, 2);
 }
+
+#[test]
+fn a_quota_can_change_while_files_are_written() {
+    let v = Volume::new();
+    let f = v.file(R, b"f");
+    // Dirty under no quota, so nothing is reserved for it.
+    v.write_at(f, 0, &[1; 8192]).unwrap();
+    v.set_quota(Some(16 << 10));
+    v.sync(f).unwrap();
+    v.write_at(f, 8192, &[2; 8192]).unwrap();
+    assert!(matches!(
+        v.write_at(f, 1 << 20, &[3; 4096]),
+        Err(FsError::Quota)
+    ));
+    v.set_quota(None);
+    v.write_at(f, 1 << 20, &[3; 4096]).unwrap();
+    v.sync(f).unwrap();
+    v.set_quota(Some(20 << 10));
+    assert_eq!(v.statfs().unwrap().free_blocks, 0);
+}
