@@ -58,6 +58,10 @@ impl SecretBytes {
     /// Longest secret: the largest key file.
     pub const MAX_BYTES: usize = 64 << 10;
 
+    /// What is locked to read a secret into, until it proves longer: the limit of locked memory may
+    /// be as low as the longest secret.
+    const TYPICAL_BYTES: usize = 1 << 10;
+
     /// Copies a secret into locked memory; the caller wipes its own copy.
     ///
     /// # Errors
@@ -71,9 +75,14 @@ impl SecretBytes {
     /// # Errors
     /// When reading fails, more than [`Self::MAX_BYTES`] come, or there is no locked memory.
     pub fn read_from(source: &mut dyn Read) -> Result<Self, CryptoError> {
-        let mut bytes = LockedBytes::zeroed(Self::MAX_BYTES + 1)?;
+        let mut bytes = LockedBytes::zeroed(Self::TYPICAL_BYTES)?;
         let mut len = 0;
         loop {
+            if len == bytes.len() && len <= Self::MAX_BYTES {
+                let mut larger = LockedBytes::zeroed((2 * len).min(Self::MAX_BYTES + 1))?;
+                larger.split_at_mut(len).0.copy_from_slice(&bytes);
+                bytes = larger;
+            }
             let (_, rest) = bytes.split_at_mut(len);
             match source.read(rest) {
                 Ok(0) => break,

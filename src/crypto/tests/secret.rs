@@ -38,8 +38,14 @@ fn a_secret_is_read_to_its_end() {
 
 #[test]
 fn an_endless_secret_is_refused() {
-    let longest = vec![1; SecretBytes::MAX_BYTES];
-    assert_eq!(secret(&longest).len(), longest.len());
+    for len in [1023, 1024, 1025, 2048, 40_000, SecretBytes::MAX_BYTES] {
+        let bytes: Vec<u8> = (b'a'..=b'z').cycle().take(len).collect();
+        assert_eq!(secret(&bytes).as_passphrase(), bytes);
+        assert_eq!(secret(&bytes).len(), len);
+    }
+    let long = vec![1; SecretBytes::MAX_BYTES + 1];
+    let e = SecretBytes::copy_of(&long).unwrap_err();
+    assert!(matches!(e, CryptoError::SecretTooLong));
     let e = SecretBytes::read_from(&mut io::repeat(1)).unwrap_err();
     assert!(matches!(e, CryptoError::SecretTooLong));
     struct Broken;
