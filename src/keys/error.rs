@@ -1,4 +1,4 @@
-//! What can be wrong with a header, a secret or a key file; each message ends with a next step.
+//! What can be wrong with a header, a secret or a key file: messages of the form `cause; next step`.
 
 use std::fmt;
 use std::io;
@@ -18,14 +18,14 @@ use super::create::PASSPHRASE_MIN_CHARS;
 #[non_exhaustive]
 pub enum KeysError {
     /// There is no header.
-    #[error("{} is not a coffer volume: check the path, or create one with `coffer init`", dir.display())]
+    #[error("{} is not a coffer volume; check the path, or create one with `coffer init`", dir.display())]
     NotAVolume {
         /// What was taken for a volume.
         dir: PathBuf,
     },
     /// Neither copy of the header can be used.
     #[error(
-        "C-HDRBAD: both copies of the header are damaged (header.a: {a}; header.b: {b}): restore one of them from a backup of the header"
+        "C-HDRBAD: both copies of the header are damaged (header.a: {a}, header.b: {b}); restore one of them from a backup of the header"
     )]
     HeaderDamaged {
         /// What is wrong with `header.a`.
@@ -34,7 +34,7 @@ pub enum KeysError {
         b: CopyFault,
     },
     /// The header is of another version.
-    #[error("C-SUITE: {0}: use the version of coffer that made the volume, or a newer one")]
+    #[error("C-SUITE: {0}; use the version of coffer that made the volume, or a newer one")]
     Unsupported(HeaderError),
     /// A slot asks for more work than is allowed.
     #[error("C-KDFCAP: slot {slot} asks for {cost}, but {limit}")]
@@ -48,19 +48,19 @@ pub enum KeysError {
     },
     /// The secret opens no slot.
     #[error(
-        "C-NOSLOT: no slot accepts this secret: try again, `coffer info` shows which slots there are"
+        "C-NOSLOT: no slot accepts this secret; try again, `coffer info` shows which slots there are"
     )]
     WrongSecret,
     /// The secret is right, and the header is not what a holder of the keys wrote.
     #[error(
-        "C-HDRTAMPER: the header was changed by someone without its keys ({what}): restore both copies from a backup of the header"
+        "C-HDRTAMPER: the header was changed by someone without its keys ({what}); restore both copies from a backup of the header"
     )]
     Tampered {
         /// The part that is not authentic.
         what: &'static str,
     },
     /// The slot that opened does not allow writing.
-    #[error("C-POLICY: slot {slot} opens the volume for reading only: mount with `-o ro`")]
+    #[error("C-POLICY: slot {slot} opens the volume for reading only; mount with `-o ro`")]
     ReadOnlySlot {
         /// The slot.
         slot: u16,
@@ -189,14 +189,14 @@ impl fmt::Display for KdfLimit {
         match self {
             Self::Header => write!(
                 f,
-                "at most {} is ever allowed: do not trust this header, restore it from a backup",
+                "at most {} is ever allowed; do not trust this header, restore it from a backup",
                 Argon2Cost::CAP
             ),
             Self::Memory { allowed_kib } => write!(
                 f,
-                "half of the memory here is {allowed_kib} KiB: use a machine or control group with more memory, or another slot"
+                "half of the memory here is {allowed_kib} KiB; use a machine or control group with more memory, or another slot"
             ),
-            Self::Exhausted => write!(f, "that memory is not free: end other programs first"),
+            Self::Exhausted => write!(f, "that memory is not free; end other programs first"),
         }
     }
 }
@@ -206,11 +206,11 @@ impl fmt::Display for KdfLimit {
 #[non_exhaustive]
 pub enum WeakSecret {
     /// Nothing was given.
-    #[error("the secret is empty: give a passphrase of at least {PASSPHRASE_MIN_CHARS} characters")]
+    #[error("the secret is empty; give a passphrase of at least {PASSPHRASE_MIN_CHARS} characters")]
     Empty,
     /// A passphrase that is guessed too soon.
     #[error(
-        "the passphrase has {chars} characters: give at least {PASSPHRASE_MIN_CHARS}, six random words are good"
+        "the passphrase has {chars} characters; give at least {PASSPHRASE_MIN_CHARS}, six random words are good"
     )]
     Short {
         /// Its characters.
@@ -218,13 +218,13 @@ pub enum WeakSecret {
     },
     /// A passphrase that nobody can type.
     #[error(
-        "the passphrase is not one line of UTF-8 text: give text, or a key file of at least {} random bytes",
+        "the passphrase is not one line of UTF-8 text; give text, or a key file of at least {} random bytes",
         SecretBytes::KEY_MIN_BYTES
     )]
     NotText,
     /// A key that is too short.
     #[error(
-        "the key has {bytes} bytes: give at least {min}, made for example with `head -c {min} /dev/urandom`",
+        "the key has {bytes} bytes; give at least {min}, made for example with `head -c {min} /dev/urandom`",
         min = SecretBytes::KEY_MIN_BYTES
     )]
     ShortKey {
@@ -238,32 +238,32 @@ pub enum WeakSecret {
 #[non_exhaustive]
 pub enum KeyFileFault {
     /// It is a symlink.
-    #[error("is a symlink: name the file it points to")]
+    #[error("is a symlink; name the file it points to")]
     Symlink,
     /// It is no regular file.
-    #[error("is not a regular file: give a file, or use `stdin` or `fd:N`")]
+    #[error("is not a regular file; give a file, or use `stdin` or `fd:N`")]
     NotRegular,
     /// It belongs to someone else.
-    #[error("belongs to user {uid}: it must belong to root or to you, mend it with `chown`")]
+    #[error("belongs to user {uid}, not to root or to you; mend it with `chown`")]
     Owner {
         /// Its owner.
         uid: u32,
     },
     /// Others may read or write it.
-    #[error("has mode {mode:04o} and is open to others: mend it with `chmod 0400`")]
+    #[error("has mode {mode:04o} and is open to others; mend it with `chmod 0400`")]
     Mode {
         /// Its permission bits.
         mode: u32,
     },
     /// It is longer than any key.
     #[error(
-        "is longer than {} bytes: check that it is the key file",
+        "is longer than {} bytes; check that it is the key file",
         SecretBytes::MAX_BYTES
     )]
     TooLong,
     /// It lies beside what it opens.
     #[error(
-        "lies inside the volume, where whoever gets the volume gets the key: move it elsewhere"
+        "lies inside the volume, where whoever gets the volume gets the key; move it elsewhere"
     )]
     InsideVolume,
 }

@@ -13,6 +13,7 @@ mod tests;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, stdin};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -121,7 +122,7 @@ impl SecretSource {
         forbidden::refuse_in_environment(std::env::vars_os().map(|(name, _)| name))?;
         let secret = match self {
             Self::Prompt => prompt::ask(volume_dir, purpose)?,
-            Self::Stdin => read_all(&mut stdin(), "standard input")?,
+            Self::Stdin => read_stdin()?,
             Self::Fd(n) => read_descriptor(*n)?,
             Self::File(path) => read_key_file(path, volume_dir).map_err(VolumeError::from)?,
             Self::Command(argv) => command::run(argv)?,
@@ -144,6 +145,15 @@ fn read_all(source: &mut dyn Read, what: &str) -> Result<SecretBytes, Failure> {
         let cause = format!("the secret cannot be read from {what}: {}", chain(&e));
         Failure::new(Exit::Failure, cause, "")
     })
+}
+
+/// Reads the descriptor itself: the buffer of `Stdin` is ordinary memory that nobody wipes.
+fn read_stdin() -> Result<SecretBytes, Failure> {
+    let fd = stdin().as_fd().try_clone_to_owned().map_err(|e| {
+        let cause = format!("standard input cannot be read: {e}");
+        Failure::new(Exit::Failure, cause, "")
+    })?;
+    read_all(&mut File::from(fd), "standard input")
 }
 
 fn read_descriptor(n: i32) -> Result<SecretBytes, Failure> {

@@ -146,11 +146,24 @@ fn a_slot_that_fits_makes_other_changes_tampering() {
         h.keyring.tag[0] ^= 1;
         h.signature = admin.sign_header(&h.signed_bytes()).expect("signed");
     });
-    for h in &forged {
+    let parts = [
+        "wrapped key",
+        "wrapped key",
+        "signature",
+        "signature",
+        "signature",
+        "public key",
+        "keyring",
+    ];
+    for (h, part) in forged.iter().zip(parts) {
         let e = error_of(dir.path(), &file_bytes(h), KEY);
-        assert!(matches!(e, KeysError::Tampered { .. }), "{e:?}");
+        assert!(
+            matches!(e, KeysError::Tampered { what } if what == part),
+            "{e:?}"
+        );
         assert_eq!(e.kind(), ErrorKind::Integrity);
     }
+    assert_eq!(forged.len(), parts.len());
 }
 
 #[test]
@@ -252,7 +265,7 @@ fn damage_of_both_copies_names_each() {
     let e = peek(dir.path()).expect_err("damaged");
     let text = e.to_string();
     assert!(
-        text.contains("header.a: wrong checksum; header.b: missing"),
+        text.contains("header.a: wrong checksum, header.b: missing"),
         "{text}"
     );
     assert!(text.starts_with("C-HDRBAD: "), "{text}");
