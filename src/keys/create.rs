@@ -91,7 +91,7 @@ pub fn create(
     check_new_secret(secret, new.kind)?;
     let cost = (new.kind == SlotKind::Passphrase).then_some(new.cost);
     if let Some(cost) = cost {
-        memory::check(FIRST_SLOT, cost)?;
+        memory::check(memory::available_bytes(), FIRST_SLOT, cost)?;
     }
     on_key_thread(|| build(&new, cost, secret, rng))?
 }

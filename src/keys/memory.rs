@@ -6,12 +6,8 @@ use crate::format::header::Argon2Cost;
 
 use super::error::{KdfLimit, KeysError};
 
-/// Checks what a slot asks for before anything is allocated.
-pub(super) fn check(slot: u16, cost: Argon2Cost) -> Result<(), KeysError> {
-    check_within(memory_bytes(), slot, cost)
-}
-
-fn check_within(memory_bytes: u64, slot: u16, cost: Argon2Cost) -> Result<(), KeysError> {
+/// Checks what a slot asks for before anything is allocated; `memory_bytes` is all there is.
+pub(super) fn check(memory_bytes: u64, slot: u16, cost: Argon2Cost) -> Result<(), KeysError> {
     let refuse = |limit| Err(KeysError::KdfCap { slot, cost, limit });
     if !cost.is_within_cap() {
         return refuse(KdfLimit::Header);
@@ -24,7 +20,7 @@ fn check_within(memory_bytes: u64, slot: u16, cost: Argon2Cost) -> Result<(), Ke
 }
 
 /// Returns the memory of the machine, or what its control groups leave of it.
-fn memory_bytes() -> u64 {
+pub(super) fn available_bytes() -> u64 {
     let system = rustix::system::sysinfo();
     let machine = u64::from(system.mem_unit).saturating_mul(system.totalram);
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -83,7 +79,7 @@ mod tests {
 
     #[test]
     fn the_limits_of_the_header_and_of_the_machine_are_told_apart() {
-        let limit = |memory, cost| match check_within(memory, 1, cost) {
+        let limit = |memory, cost| match check(memory, 1, cost) {
             Err(KeysError::KdfCap { limit, .. }) => Some(limit),
             _ => None,
         };
@@ -103,6 +99,6 @@ mod tests {
             limit((2 << 20) - 1, quarter),
             Some(KdfLimit::Memory { allowed_kib })
         );
-        assert!(memory_bytes() > 1 << 20);
+        assert!(available_bytes() > 1 << 20);
     }
 }

@@ -55,7 +55,8 @@ pub fn unlock(
     }
     let copies = Copies::read(dir)?;
     let header = &copies.header;
-    let opened = on_key_thread(|| open(header, secret, rng))??;
+    let memory_bytes = memory::available_bytes();
+    let opened = on_key_thread(|| open(header, secret, rng, memory_bytes))??;
     let mut unlocked = Unlocked {
         keyset: Arc::new(opened.keyset),
         label: opened.label,
@@ -78,23 +79,24 @@ pub fn unlock(
 }
 
 /// What a secret opens.
-struct Opened<'a> {
-    slot: &'a Slot,
+pub(super) struct Opened<'a> {
+    pub(super) slot: &'a Slot,
     keyset: Keyset,
     label: String,
     epochs: Vec<EpochInfo>,
 }
 
 /// Tries a secret on all slots, those that cost nothing first.
-fn open<'a>(
+pub(super) fn open<'a>(
     header: &'a Header,
     secret: &SecretBytes,
     rng: Arc<dyn Rng>,
+    memory_bytes: u64,
 ) -> Result<Opened<'a>, KeysError> {
     let mut refused = None;
     let (stretched, keys): (Vec<_>, Vec<_>) = header.slots.iter().partition(|s| s.cost.is_some());
     for slot in keys.into_iter().chain(stretched) {
-        match derive(header, slot, secret) {
+        match derive(header, slot, secret, memory_bytes) {
             Ok(Some(keys)) if keys.fit(slot) => return open_with(header, slot, &keys, rng),
             Ok(_) => {}
             // Another slot may ask for less.
@@ -109,9 +111,10 @@ fn derive(
     header: &Header,
     slot: &Slot,
     secret: &SecretBytes,
+    memory_bytes: u64,
 ) -> Result<Option<SlotKeys>, KeysError> {
     if let Some(cost) = slot.cost {
-        memory::check(slot.id, cost)?;
+        memory::check(memory_bytes, slot.id, cost)?;
     }
     SlotKeys::derive(secret, slot.cost, &slot.salt, header.volume).map_err(|e| match e {
         CryptoError::KdfMemory(cost) => KeysError::KdfCap {

@@ -114,12 +114,15 @@ fn a_file_inside_the_volume_is_refused_by_any_name() {
     symlink(place.path("volume"), place.path("alias")).expect("a symlink");
     let alias = place.path("alias/deep/../deep/key");
     assert_eq!(place.fault(&alias), Some(KeyFileFault::InsideVolume));
-    let link = place.path("other-name");
+    symlink(place.path("volume/deep"), place.path("deep")).expect("a symlink");
+    let deep = place.path("deep/key");
+    assert_eq!(place.fault(&deep), Some(KeyFileFault::InsideVolume));
+    let absent = place.path("absent");
     std::fs::create_dir(place.path("volume-2")).expect("a directory");
     let beside = place.file("volume-2/key", KEY, 0o600);
     assert_eq!(place.fault(&beside), None);
     // A volume that is yet to be made holds nothing.
-    read_key_file(&beside, &link).expect("a key");
+    read_key_file(&beside, &absent).expect("a key");
 }
 
 #[test]

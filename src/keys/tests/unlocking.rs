@@ -241,6 +241,31 @@ fn a_header_cannot_ask_for_any_amount_of_work() {
 }
 
 #[test]
+fn a_slot_that_asks_for_too_much_here_leaves_the_others() {
+    let (dir, _) = volume(SlotKind::Passphrase, PASSPHRASE);
+    let mut header = header_of(dir.path());
+    change(&mut header, PASSPHRASE, |h, admin| {
+        let key = slot_for(h, admin, Role::Rw, KEY, None);
+        h.slots.push(key);
+    });
+    let half = 2 * 1024 * u64::from(QUICK.m_kib);
+    let slot_of = |bytes: &[u8], memory_bytes| {
+        unlock::open(&header, &secret(bytes), counting(), memory_bytes).map(|o| o.slot.id)
+    };
+    assert!(matches!(slot_of(PASSPHRASE, half), Ok(1)));
+    assert!(matches!(slot_of(KEY, 0), Ok(2)));
+    let allowed_kib = u64::from(QUICK.m_kib) - 1;
+    let limit = KdfLimit::Memory { allowed_kib };
+    for wrong in [PASSPHRASE, b"correct horse batterz"] {
+        let e = slot_of(wrong, half - 1);
+        assert!(
+            matches!(e, Err(KeysError::KdfCap { slot: 1, limit: l, .. }) if l == limit),
+            "{e:?}"
+        );
+    }
+}
+
+#[test]
 fn the_largest_header_fits() {
     let (dir, _) = volume(SlotKind::KeyFile, KEY);
     let mut header = header_of(dir.path());
