@@ -225,11 +225,11 @@ impl Data {
             }
             other => other?,
         };
-        let limit = f.flushing.unwrap_or(0);
+        let (since, covered_size) = f.flushing.map_or((0, 0), |c| (c.since, c.size));
         let ready: Vec<ChunkIx> = f
             .chunks
             .iter()
-            .filter(|(_, c)| c.since <= limit)
+            .filter(|(_, c)| c.since <= since)
             .map(|(ix, _)| *ix)
             .collect();
         let (mut error, mut again, mut end) = (None, false, 0);
@@ -257,8 +257,11 @@ impl Data {
             f.meta_dirty = false;
             f.size
         } else {
-            // What stays dirty must not be part of the committed size.
-            mapping.inode.size_bytes.max(end.min(f.size)).min(f.size)
+            // What stays dirty must not be part of the committed size; what was dirty when the flush
+            // began is, unless some of it has failed.
+            let whole = error.is_none() && !again;
+            let covered = if whole { covered_size } else { 0 };
+            mapping.inode.size_bytes.max(end).max(covered).min(f.size)
         };
         if let Some(times) = f.times.take() {
             times.lay_over(&mut mapping.inode);

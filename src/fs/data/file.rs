@@ -15,6 +15,8 @@ use crate::block::Stored;
 use crate::fs::{Done, FsError};
 use crate::meta::Inode;
 
+use super::read::{page_at, page_index};
+
 /// What lies under the dirty pages of a chunk.
 pub(super) enum Base {
     /// What the groups hold.
@@ -34,6 +36,14 @@ pub(super) struct Chunk {
     pub(super) since: u64,
     /// Quota pages reserved for it.
     pub(super) reserved: u64,
+}
+
+/// What a flush covers: the state of the file when it began.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Covered {
+    /// Chunks that became dirty with this sequence number or before.
+    pub(super) since: u64,
+    pub(super) size: u64,
 }
 
 /// Times that are committed together with the data they belong to.
@@ -64,8 +74,8 @@ pub(super) struct File {
     pub(super) cut: Option<ChunkIx>,
     /// Rises with each flush.
     pub(super) seq: u64,
-    /// The flush in progress: it covers chunks dirty since this number or before.
-    pub(super) flushing: Option<u64>,
+    /// The flush in progress.
+    pub(super) flushing: Option<Covered>,
     /// Wait for the flush in progress.
     pub(super) current: Vec<Done<()>>,
     /// Wait for the next one.
@@ -92,6 +102,15 @@ impl Chunk {
     /// Returns true if all of it will read as zeros.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self.base, Base::Hole) && self.pages.is_empty()
+    }
+
+    /// Lets nothing of its pages lie beyond `at`.
+    pub(super) fn cut_pages(&mut self, at: usize) {
+        drop(self.pages.split_off(&page_index(at.div_ceil(PAGE_BYTES))));
+        if let Some((page, data)) = self.pages.iter_mut().next_back() {
+            let keep = at.saturating_sub(page_at(*page)).min(PAGE_BYTES);
+            data.get_mut(keep..).into_iter().for_each(|d| d.fill(0));
+        }
     }
 
     /// Bytes of its dirty buffers.

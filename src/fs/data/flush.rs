@@ -9,7 +9,7 @@ use crate::base::{ChunkIx, Ino};
 use crate::fs::{Done, FsError};
 
 use super::Data;
-use super::file::{Base, File};
+use super::file::{Base, Covered, File};
 
 /// Callers to tell, with what, once the file is no longer locked.
 #[derive(Default)]
@@ -87,7 +87,10 @@ impl Data {
                     self.jobs.cut(ino);
                     return calls;
                 }
-                f.flushing = Some(f.seq);
+                f.flushing = Some(Covered {
+                    since: f.seq,
+                    size: f.size,
+                });
                 f.seq += 1;
                 f.current = std::mem::take(&mut f.next);
                 if let Err(e) = self.settle(ino, f) {
@@ -128,7 +131,7 @@ impl Data {
     /// Returns true if a block that the flush covers has not landed.
     fn is_in_flight(&self, f: &File) -> bool {
         f.chunks.values().any(|c| {
-            let covered = f.flushing.is_some_and(|limit| c.since <= limit);
+            let covered = f.flushing.is_some_and(|covered| c.since <= covered.since);
             match &c.base {
                 Base::Block(stored) => covered && !self.blocks.is_landed(stored),
                 _ => false,

@@ -9,8 +9,9 @@ use super::apply::Mapping;
 use super::file::{Base, File};
 use super::geometry::SIZE_MAX;
 
-/// Bytes copied at a time where blocks cannot be shared.
-const COPY_BYTES: usize = 1 << 20;
+/// Bytes copied at most in one request where blocks cannot be shared: a longer request gets a short
+/// answer and goes on, so that it does not pass the bound of dirty data.
+const COPY_MAX_BYTES: u64 = 8 << 20;
 
 const KNOWN_MODES: i32 =
     libc::FALLOC_FL_KEEP_SIZE | libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_ZERO_RANGE;
@@ -133,8 +134,8 @@ impl Data {
             .min(u64::from(u32::MAX) - PAGE_BYTES as u64);
         let chunk = self.geometry.chunk_len() as u64;
         let aligned = from.1 % chunk == to.1 % chunk && from.0 != to.0;
-        let mut copied = 0;
-        while copied < len {
+        let (mut copied, mut by_bytes) = (0, 0);
+        while copied < len && by_bytes < COPY_MAX_BYTES {
             let (src, dst, left) = (from.1 + copied, to.1 + copied, len - copied);
             let shared = if aligned && src % chunk == 0 && left >= chunk {
                 self.share_chunk((from.0, src), (to.0, dst))?
@@ -145,8 +146,13 @@ impl Data {
                 chunk
             } else {
                 let to_border = chunk - src % chunk;
-                let step = left.min(COPY_BYTES as u64).min(to_border);
-                self.copy_bytes((from.0, src), (to.0, dst), step)?
+                let step = left.min(to_border);
+                by_bytes += step;
+                match self.copy_bytes((from.0, src), (to.0, dst), step) {
+                    // What was copied before counts.
+                    Err(_) if copied > 0 => break,
+                    other => other?,
+                }
             };
         }
         u32::try_from(copied).map_err(|_| FsError::Invalid)

@@ -56,8 +56,9 @@ impl Data {
                 continue;
             };
             let found = self.read_unlocked(ino, part, out);
-            if self.layout.is_unchanged(ino, mark) {
-                return found;
+            // A block that was dirty may be gone for a newer one: only the lock tells.
+            if found.is_ok() && self.layout.is_unchanged(ino, mark) {
+                return Ok(());
             }
         }
         self.with_file(ino, |f| self.read_locked(ino, f, part.chunk, part.at, out))?

@@ -10,7 +10,7 @@ use super::apply::Mapping;
 use super::file::{Base, File};
 use super::flush::Calls;
 use super::geometry::SIZE_MAX;
-use super::read::{page_at, page_index};
+use super::read::page_index;
 use super::write::is_zero;
 
 /// Extent groups that one operation removes at most.
@@ -68,11 +68,7 @@ impl Data {
                     chunk.pages.entry(page).or_insert(whole.into_boxed_slice());
                 }
             }
-            drop(chunk.pages.split_off(&page_index(at.div_ceil(PAGE_BYTES))));
-            if let Some((page, data)) = chunk.pages.iter_mut().next_back() {
-                let keep = at.saturating_sub(page_at(*page)).min(PAGE_BYTES);
-                data.get_mut(keep..).into_iter().for_each(|d| d.fill(0));
-            }
+            chunk.cut_pages(at);
             self.space.cleaned(before);
             self.space.dirtied(chunk.dirty_bytes());
         }

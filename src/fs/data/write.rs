@@ -56,11 +56,15 @@ impl Data {
         self.with_file(ino, |f| {
             let mut whole = whole.into_iter();
             for part in self.geometry.parts(offset, data.len()) {
-                if part.len == self.geometry.chunk_len() {
+                let put = if part.len == self.geometry.chunk_len() {
                     let (ix, base) = whole.next().expect("one per whole part, in their order");
-                    self.put_whole(ino, f, ix, base)?;
+                    self.put_whole(ino, f, ix, base)
                 } else {
-                    self.put_pages(ino, f, part, slice(data, part))?;
+                    self.put_pages(ino, f, part, slice(data, part))
+                };
+                if let Err(e) = put {
+                    self.take_back(f, part.chunk);
+                    return Err(e);
                 }
                 let part_end = offset + (part.from + part.len) as u64;
                 if part_end > f.size {
@@ -74,6 +78,16 @@ impl Data {
             }
             Ok(())
         })?
+    }
+
+    /// A write has failed in a chunk: what it has put beyond the end of the file goes.
+    fn take_back(&self, f: &mut File, ix: ChunkIx) {
+        let at = self.geometry.len_within(ix, f.size);
+        if let Some(chunk) = f.chunks.get_mut(&ix) {
+            self.space.cleaned(chunk.dirty_bytes());
+            chunk.cut_pages(at);
+            self.space.dirtied(chunk.dirty_bytes());
+        }
     }
 
     /// Hands a chunk to the store; zeros need none.
