@@ -22,6 +22,9 @@ mod stored;
 mod truncate;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 

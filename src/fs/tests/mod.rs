@@ -12,4 +12,4 @@ mod renames;
 mod volume;
 mod xattrs;
 
-pub(in crate::fs) use volume::{ROOT, Volume, wait};
+pub(in crate::fs) use volume::{CHUNK, ROOT, Setup, Volume, wait};

@@ -36,10 +36,13 @@ pub(in crate::fs) fn wait<T: Send + 'static>(start: impl FnOnce(Done<T>)) -> Res
 /// Each look at the time of day is a microsecond later than the one before.
 pub(in crate::fs) struct Ticking {
     micros: AtomicU64,
+    /// Seconds that [`Self::advance`] has added.
+    ahead: AtomicU64,
 }
 
 impl Ticking {
     pub(in crate::fs) fn advance(&self, seconds: u64) {
+        self.ahead.fetch_add(seconds, Ordering::Relaxed);
         self.micros
             .fetch_add(seconds * 1_000_000, Ordering::Relaxed);
     }
@@ -55,7 +58,7 @@ impl Clock for Ticking {
     }
 
     fn monotonic(&self) -> Instant {
-        Instant::now()
+        Instant::now() + Duration::from_secs(self.ahead.load(Ordering::Relaxed))
     }
 }
 
@@ -236,6 +239,7 @@ impl Volume {
     fn on(disk: Disk, setup: Setup) -> Self {
         let clock = Arc::new(Ticking {
             micros: AtomicU64::new(1_000_000_000_000_000),
+            ahead: AtomicU64::new(0),
         });
         let keyset = Arc::new(Keyset::for_tests(1));
         let records = Records::new(disk.stores().0, Arc::clone(&keyset));

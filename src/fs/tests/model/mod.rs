@@ -281,7 +281,9 @@ impl Model {
                 let end = (offset + len).min(source.len());
                 let piece = source.get(offset..end).unwrap_or(&[]);
                 if let Some(n) = self.answer(copied) {
-                    assert_eq!(usize::try_from(n).unwrap(), piece.len());
+                    // A failure in the middle is told as a short copy.
+                    let n = usize::try_from(n).unwrap();
+                    assert!(n == piece.len() || self.v.has_failed());
                 }
                 self.state.change(to, |d| write(d, at, piece));
                 self.changed(to);

@@ -1,0 +1,104 @@
+//! Stores that fail, and fsyncs that overlap with writes.
+
+use super::{R, noise, truncate};
+use crate::base::Ino;
+use crate::fs::FsError;
+use crate::fs::tests::{CHUNK, Volume};
+use crate::kv::faulty::Call;
+
+/// Starts an fsync; its answer comes on the channel.
+fn begin_sync(v: &Volume, ino: Ino) -> crossbeam_channel::Receiver<Result<(), FsError>> {
+    let (tx, rx) = crossbeam_channel::bounded(1);
+    v.fsync(ino, false, Box::new(move |r| tx.send(r).unwrap()));
+    rx
+}
+
+#[test]
+fn a_failed_landing_is_told_once_and_loses_nothing() {
+    let mut v = Volume::faulty(1);
+    let data = noise(1, 3 * CHUNK);
+    let f = v.file(R, b"f");
+    v.sync(R).unwrap();
+    v.write_at(f, 0, &data).unwrap();
+    v.faults().unwrap().fail_call(Call::Change, 0);
+    assert!(v.sync(f).is_err());
+    assert!(v.faults().unwrap().has_failed());
+    assert!(v.contents(f) == data);
+    v.sync(f).unwrap();
+    v.crash();
+    assert!(v.contents(f) == data);
+}
+
+/// Symptom: a file is shorter after a crash than it was when fsync began: the fsync, during which
+/// more was written, committed only the size that its chunks reach.
+#[test]
+fn an_fsync_covers_an_extension_before_it() {
+    let mut v = Volume::faulty(2);
+    let f = v.file(R, b"f");
+    v.sync(R).unwrap();
+    let synced = {
+        let faults = v.faults().unwrap();
+        let _paused = faults.pause_changes();
+        v.write_at(f, 0, &noise(1, CHUNK)).unwrap();
+        truncate(&v, f, 1 << 20).unwrap();
+        let synced = begin_sync(&v, f);
+        v.write_at(f, 20 * CHUNK as u64, &noise(2, CHUNK)).unwrap();
+        assert!(synced.is_empty());
+        synced
+    };
+    synced.recv().unwrap().unwrap();
+    v.crash();
+    assert_eq!(v.getattr(f).unwrap().size_bytes, 1 << 20);
+    assert!(v.read_at(f, 0, 1 << 16)[..CHUNK] == noise(1, CHUNK));
+}
+
+/// Symptom: a write that fails in the middle leaves a page beyond the end of the file, which shows
+/// when the file grows.
+#[test]
+fn a_write_that_fails_midway_leaves_nothing_behind() {
+    let v = Volume::faulty(3);
+    let page = 4096;
+    let f = v.file(R, b"f");
+    // Two pages short of a chunk; then the first page of the next is a piece of a stored page.
+    v.write_at(f, 0, &noise(1, 2 * CHUNK)).unwrap();
+    v.sync(f).unwrap();
+    truncate(&v, f, page + 10).unwrap();
+    v.sync(f).unwrap();
+    let before = v.contents(f);
+    for n in 0..8 {
+        v.faults().unwrap().fail_call(Call::Read, n);
+        let written = v.write_at(f, page + 5, &noise(n + 9, CHUNK / 2));
+        v.faults().unwrap().cancel();
+        if written.is_ok() {
+            return;
+        }
+        let size = v.getattr(f).unwrap().size_bytes;
+        assert_eq!(size, page + 10);
+        truncate(&v, f, CHUNK as u64).unwrap();
+        let grown = v.contents(f);
+        let end = before.len();
+        assert!(grown[end..].iter().all(|b| *b == 0), "read {n}");
+        truncate(&v, f, page + 10).unwrap();
+    }
+}
+
+#[test]
+fn an_fsync_waits_only_for_what_was_written_before_it() {
+    let v = Volume::faulty(4);
+    let f = v.file(R, b"f");
+    let synced = {
+        let faults = v.faults().unwrap();
+        let _paused = faults.pause_changes();
+        v.write_at(f, 0, &noise(1, CHUNK)).unwrap();
+        let first = begin_sync(&v, f);
+        v.write_at(f, CHUNK as u64, &noise(2, CHUNK)).unwrap();
+        let second = begin_sync(&v, f);
+        assert!(first.is_empty() && second.is_empty());
+        [first, second]
+    };
+    for s in synced {
+        s.recv().unwrap().unwrap();
+    }
+    assert!(!v.data.is_dirty(f));
+    assert!(v.contents(f) == [noise(1, CHUNK), noise(2, CHUNK)].concat());
+}
