@@ -205,7 +205,11 @@ impl Blocks {
         let mut found = resume::find(&txn, &packs)?;
         let can_write = txn.records().can_write();
         let (writer, reserve) = if can_write {
-            let writer = resume::settle(&txn, &packs, &mut found, pack_bytes)?;
+            let writer = match resume::settle(&txn, &packs, &mut found, pack_bytes) {
+                // The scan of the digests was quicker: the volume is there for reading.
+                Err(BlockError::Txn(TxnError::Poisoned(_))) => None,
+                other => other?,
+            };
             (writer, Reserve::take(&packs).map_err(failed)?)
         } else {
             (None, Reserve::none())

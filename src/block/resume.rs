@@ -106,7 +106,7 @@ pub(super) fn find(txn: &Txn, packs: &SealedPacks) -> Result<Found, BlockError> 
     }
     for pack in found.packs.values_mut() {
         let len = found.files.get(&pack.no).copied().unwrap_or(0);
-        if len < u64::from(pack.account.written) {
+        if len < u64::from(pack.account.written) && pack.account.live > 0 {
             eprintln!(
                 "coffer: ERROR C-MISSING: pack {} has {len} bytes, the last commit names {}; files \
                  with blocks there cannot be read; run a check of the volume",

@@ -75,7 +75,8 @@ fn nothing_is_punched_before_its_death_is_durable_and_unseen() {
     let dir = tempfile::tempdir().unwrap();
     let v = Rig::in_dir(dir.path()).open();
     let ids = put_many(&v, 0..4);
-    v.commit();
+    // There is a record of dead ranges already, of an older group.
+    v.release(&ids[3]);
     v.clean();
     let before = punched(&v);
     let pin = v.txn.pin();
@@ -169,7 +170,9 @@ fn what_little_lives_in_a_pack_is_copied_forward() {
 #[test]
 fn a_block_that_changed_while_it_was_copied_keeps_its_record() {
     let dir = tempfile::tempdir().unwrap();
-    let v = Rig::in_dir(dir.path()).open();
+    let mut rig = Rig::in_dir(dir.path());
+    rig.pack_bytes = 1 << 20;
+    let v = rig.open();
     let ids = put_many(&v, 0..3);
     let old: Vec<_> = ids.iter().map(|id| (*id, v.record(id).unwrap())).collect();
     // One dies, one dies and comes back elsewhere, one stays.
@@ -183,6 +186,8 @@ fn a_block_that_changed_while_it_was_copied_keeps_its_record() {
     assert_ne!(v.record(&ids[2]).unwrap().place, old[2].1.place);
     assert_eq!(v.read(&ids[2], CHUNK), noise(2, CHUNK));
     assert!(v.blocks.shared.state.lock().copied.is_empty());
+    // Once the pack is full and sealed, its account must add up.
+    put_many(&v, 10..20);
     v.clean();
     v.audit();
     assert_eq!(v.read(&ids[1], CHUNK), noise(1, CHUNK));

@@ -126,3 +126,16 @@ fn damage_is_not_spread_by_copying() {
     v.audit();
     v.close();
 }
+
+#[test]
+fn a_pack_shows_no_borders() {
+    let dir = tempfile::tempdir().unwrap();
+    let v = Rig::in_dir(dir.path()).open();
+    let id = v.put(&[1; 10]);
+    let len = usize::try_from(v.record(&id).unwrap().shape.sealed_len()).unwrap();
+    let bytes = std::fs::read(dir.path().join("packs/00000001")).unwrap();
+    assert_eq!(bytes.len(), 4096);
+    let zeros = bytes[len..].iter().filter(|b| **b == 0).count();
+    assert!(zeros < 100, "the gap after the last block is random");
+    v.close();
+}

@@ -77,6 +77,7 @@ fn a_full_disk_is_told_as_such_and_the_pack_goes_on() {
     let v = Rig::over(&store).open();
     let kept = v.put(&noise(1, CHUNK));
     let pack = v.record(&kept).unwrap().place.pack;
+    let end = v.record(&kept).unwrap().shape.sealed_len();
     store.faults.set_room(Some(10_000));
     let stored = v.blocks.store(&noise(2, CHUNK)).unwrap();
     assert!(matches!(
@@ -89,7 +90,9 @@ fn a_full_disk_is_told_as_such_and_the_pack_goes_on() {
     let again = v.blocks.store(&noise(2, CHUNK)).unwrap();
     v.land().unwrap();
     assert!(v.reference(&again));
-    assert_eq!(v.record(&again.id()).unwrap().place.pack, pack);
+    let place = v.record(&again.id()).unwrap().place;
+    assert_eq!(place.pack, pack);
+    assert_eq!(place.offset, end.next_multiple_of(4096));
     assert_eq!(v.read(&kept, CHUNK), noise(1, CHUNK));
     drop((stored, again));
     v.commit();

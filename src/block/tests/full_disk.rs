@@ -50,7 +50,8 @@ fn a_full_store_keeps_all_and_takes_deletes() {
         full,
         Err(BlockError::Store { no_space: true, .. })
     ));
-    assert_eq!(v.blocks.free_bytes().unwrap(), 0);
+    // What had been written without a sync is cut off again.
+    assert!(v.blocks.free_bytes().unwrap() < 12 << 20);
     for (n, s) in (0..).zip(&more) {
         assert_eq!(v.read(&s.id(), CHUNK), noise(10_000 + n, CHUNK));
     }

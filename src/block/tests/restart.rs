@@ -5,6 +5,7 @@ use crate::base::sync::Arc;
 use crate::base::{Epoch, PackNo};
 use crate::block::{BlockError, Blocks};
 use crate::crypto::Keyset;
+use crate::format::key::Letter;
 use crate::kv::faulty::FaultyStore;
 use crate::kv::files::PackFiles;
 use crate::kv::rocks::Rocks;
@@ -44,6 +45,7 @@ fn what_no_commit_names_is_dead_after_a_crash() {
     let last = v.put(&noise(3, CHUNK));
     v.commit();
     let lost = v.put(&noise(4, CHUNK));
+    let synced = v.record(&lost).unwrap().place.offset;
     store.faults.cut_power();
     drop(forgotten);
     v.crash();
@@ -65,6 +67,11 @@ fn what_no_commit_names_is_dead_after_a_crash() {
     );
     assert_eq!(v.put(&noise(4, CHUNK)), lost);
     assert_eq!(v.read(&lost, CHUNK), noise(4, CHUNK));
+    let place = v.record(&lost).unwrap().place;
+    assert!(
+        place.offset > synced,
+        "what a sync has covered is not written again"
+    );
     assert_eq!(v.read(&kept, CHUNK), noise(1, CHUNK));
     v.audit();
     v.close();
@@ -105,7 +112,14 @@ fn a_missing_pack_costs_its_blocks_only() {
             ..
         })
     ));
+    // It is nothing to clean, and forgotten once nothing is in it.
+    v.release(&ids[1]);
     v.clean();
+    v.close();
+    let v = rig.open();
+    v.clean();
+    assert_eq!(v.records(Letter::Account).len(), 2);
+    v.audit();
     v.close();
 }
 
