@@ -95,9 +95,9 @@ impl From<VolumeError> for Failure {
     fn from(e: VolumeError) -> Self {
         let kind = e.kind();
         let text = e.chain();
-        // The volume layer writes `cause; next step` where it knows the next step best.
+        // The layers below write `cause; next step` where they know the next step best.
         let (cause, next) = text
-            .split_once("; ")
+            .rsplit_once("; ")
             .unwrap_or((&text, general_next_step(kind)));
         Self::new(exit_of(kind), cause, next)
     }

@@ -10,7 +10,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum FuseError {
     /// The FUSE device does not exist.
-    #[error("/dev/fuse is missing: the kernel has no FUSE")]
+    #[error("/dev/fuse is missing; run `modprobe fuse`, and see `coffer doctor`")]
     DeviceMissing,
     /// The FUSE device cannot be opened.
     #[error("/dev/fuse cannot be opened")]
@@ -35,7 +35,9 @@ pub enum FuseError {
     #[error("fusermount3 cannot be started, and without root nothing else can mount")]
     HelperMissing(#[source] io::Error),
     /// `allow_other` without root needs a line in /etc/fuse.conf.
-    #[error("the option allow_other is not permitted: /etc/fuse.conf lacks user_allow_other")]
+    #[error(
+        "the option allow_other is not permitted to users here; add a line `user_allow_other` to /etc/fuse.conf"
+    )]
     AllowOther,
     /// fusermount3 refuses.
     #[error("fusermount3 refuses: {message}")]
