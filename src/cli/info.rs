@@ -38,6 +38,8 @@ struct Document {
     created: String,
     chunk_bytes: u32,
     slots: Vec<Slot>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    header_damage: Option<String>,
     #[serde(flatten)]
     content: Option<Content>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,6 +146,7 @@ impl From<Info> for Document {
             created: time(info.header.created),
             chunk_bytes: info.header.chunk_bytes,
             slots: slots.collect(),
+            header_damage: info.header.damage,
             content: info.content.map(Content::from),
             mount: info.mount.map(Mount::from),
         }
@@ -205,6 +208,10 @@ fn text(d: &Document) -> String {
             &format!("{kind}, {role}, {created}{label}{kdf}"),
         );
     }
+    if let Some(damage) = &d.header_damage {
+        let text = format!("one of its two copies needs mending, which a mount does: {damage}");
+        add("header", &text);
+    }
     if let Some(c) = &d.content {
         add("compression", &c.compression);
         let limit = c
@@ -261,6 +268,7 @@ mod tests {
                     created: 1_700_000_000,
                     kdf: Some("m=1024 KiB, t=1, p=1".into()),
                 }],
+                damage: None,
             },
             content: None,
             mount: None,
@@ -307,6 +315,16 @@ mod tests {
         );
         assert_eq!(json["slots"][0]["created"], "2023-11-14T22:13:20Z");
         assert!(text(&Document::from(header_only())).contains("mounted on    nothing"));
+    }
+
+    #[test]
+    fn a_damaged_copy_of_the_header_is_told() {
+        let mut info = header_only();
+        info.header.damage = Some("missing".into());
+        let json = serde_json::to_value(Document::from(info.clone())).expect("JSON");
+        assert_eq!(json["header_damage"], "missing");
+        let shown = text(&Document::from(info));
+        assert!(shown.contains("which a mount does: missing\n"), "{shown}");
     }
 
     #[test]

@@ -57,6 +57,18 @@ pub enum Twin {
     Damaged(CopyFault),
 }
 
+impl Twin {
+    /// Returns why it must be mended, if so.
+    #[must_use]
+    pub fn damage(&self) -> Option<String> {
+        match self {
+            Self::Same => None,
+            Self::Older => Some("old".to_owned()),
+            Self::Damaged(fault) => Some(fault.to_string()),
+        }
+    }
+}
+
 /// The header in use, as read; authentic only once its signature was checked.
 pub(super) struct Copies {
     pub(super) header: Header,
@@ -105,14 +117,12 @@ impl Copies {
 
     /// Writes the header in use over the other copy unless that is the same; returns whether it did.
     pub(super) fn heal(&self, dir: &Path) -> Result<bool, KeysError> {
-        let was = match &self.twin {
-            Twin::Same => return Ok(false),
-            Twin::Older => "old".to_owned(),
-            Twin::Damaged(fault) => fault.to_string(),
+        let Some(damage) = self.twin.damage() else {
+            return Ok(false);
         };
         let twin = self.in_use.other();
         overwrite(dir, twin, &self.bytes)?;
-        eprintln!("coffer: WARN {} was mended: {was}", twin.name());
+        eprintln!("coffer: WARN {} was mended: {damage}", twin.name());
         Ok(true)
     }
 }

@@ -28,6 +28,8 @@ pub struct HeaderInfo {
     pub chunk_bytes: u32,
     /// The slots that open it.
     pub slots: Vec<SlotInfo>,
+    /// What is wrong with one of the two copies of the header, until a mount mends it.
+    pub damage: Option<String>,
 }
 
 /// A slot of the header.

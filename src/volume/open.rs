@@ -292,6 +292,7 @@ fn header_info(peek: &Peek) -> HeaderInfo {
         created: peek.created,
         chunk_bytes: u32::try_from(peek.chunk_bytes).expect("chunks have at most 1 MiB"),
         slots: peek.slots.iter().map(slot_info).collect(),
+        damage: peek.twin.damage(),
     }
 }
 
