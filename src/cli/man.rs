@@ -7,7 +7,7 @@ use clap::CommandFactory;
 use clap_mangen::Man;
 
 use super::exit::{Exit, Failure};
-use super::{Cli, mount_helper};
+use super::{Cli, fstab};
 
 /// Write the manual pages into a directory.
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,7 @@ fn write_pages(dir: &Path) -> io::Result<()> {
     std::fs::create_dir_all(&commands)?;
     std::fs::create_dir_all(&helpers)?;
     clap_mangen::generate_to(Cli::command(), commands)?;
-    Man::new(mount_helper::command())
+    Man::new(fstab::command())
         .section("8")
         .generate_to(helpers)?;
     Ok(())

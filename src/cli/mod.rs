@@ -7,12 +7,12 @@
 mod completions;
 mod doctor;
 mod exit;
+mod fstab;
 mod info;
 mod init;
 mod list;
 mod man;
 mod mount;
-mod mount_helper;
 mod output;
 mod resize;
 mod secret;
@@ -98,7 +98,7 @@ pub fn main() -> ExitCode {
         .map_or(OsStr::new("coffer"), OsString::as_os_str);
     let program = Path::new(program).file_name().and_then(OsStr::to_str);
     if matches!(program, Some("mount.coffer" | "mount.fuse.coffer")) {
-        return mount_helper::run(&args);
+        return fstab::run(&args);
     }
     let done = |()| ExitCode::SUCCESS;
     let result = match args.get(1).and_then(|a| a.to_str()) {

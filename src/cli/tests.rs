@@ -12,7 +12,7 @@ use super::{Cli, EXIT_CODES};
 #[test]
 fn the_command_line_is_consistent() {
     Cli::command().debug_assert();
-    super::mount_helper::command().debug_assert();
+    super::fstab::command().debug_assert();
 }
 
 #[test]

@@ -25,10 +25,11 @@ use fuser::{
 
 use crate::base::sync::Arc;
 use crate::base::{Ino, PAGE_BYTES};
-use crate::fs::{Attr, Caller, Fs, FsError, SetAttr, WriteFlags};
+use crate::fs::{Caller, Fs, FsError, SetAttr, WriteFlags};
 
 use super::attributes::{KEEP, file_attr, file_type, generation, negative, set_time, timestamp};
 use super::error::Missing;
+use super::replies::{errno, reply_attr, reply_empty, reply_entry, reply_written, reply_xattr};
 use super::requests::{RequestCounts, RequestKind};
 
 /// What we cannot do without. All of it is older than Linux 5.11.
@@ -92,51 +93,6 @@ fn caller(req: &Request) -> Caller {
     Caller {
         uid: req.uid(),
         gid: req.gid(),
-    }
-}
-
-fn errno(e: &FsError) -> Errno {
-    Errno::from_i32(e.errno())
-}
-
-fn reply_entry(reply: ReplyEntry, result: Result<Attr, FsError>) {
-    match result {
-        Ok(attr) => reply.entry(&KEEP, &file_attr(&attr), generation(&attr)),
-        Err(e) => reply.error(errno(&e)),
-    }
-}
-
-fn reply_attr(reply: ReplyAttr, result: Result<Attr, FsError>) {
-    match result {
-        Ok(attr) => reply.attr(&KEEP, &file_attr(&attr)),
-        Err(e) => reply.error(errno(&e)),
-    }
-}
-
-fn reply_empty(reply: ReplyEmpty, result: Result<(), FsError>) {
-    match result {
-        Ok(()) => reply.ok(),
-        Err(e) => reply.error(errno(&e)),
-    }
-}
-
-fn reply_written(reply: ReplyWrite, result: Result<u32, FsError>) {
-    match result {
-        Ok(n) => reply.written(n),
-        Err(e) => reply.error(errno(&e)),
-    }
-}
-
-/// Answers a request for a value with the value, or with its size if `size` is 0.
-fn reply_xattr(reply: ReplyXattr, size: u32, result: Result<Vec<u8>, FsError>) {
-    let value = match result {
-        Ok(value) => value,
-        Err(e) => return reply.error(errno(&e)),
-    };
-    match u32::try_from(value.len()) {
-        Ok(len) if size == 0 => reply.size(len),
-        Ok(len) if len <= size => reply.data(&value),
-        _ => reply.error(Errno::ERANGE),
     }
 }
 

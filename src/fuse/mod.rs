@@ -12,6 +12,7 @@ mod attributes;
 mod error;
 mod limits;
 mod mount;
+mod replies;
 mod requests;
 
 use std::num::NonZero;

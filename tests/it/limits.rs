@@ -98,7 +98,7 @@ fn a_quota_holds() {
         8 * MIB
     );
     let mut resize = coffer(["resize"]);
-    resize.arg(&root).arg("128M");
+    resize.args(["--size", "128M"]).arg(&root);
     run(&resize, 60).ok();
     let printed = run(&df, 10).ok();
     assert_eq!(printed.lines().last().map(str::trim), Some("134217728"));

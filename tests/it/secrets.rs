@@ -29,7 +29,7 @@ fn no_secret_leaves_the_worker() {
     let root = v.mount();
     let script = format!(
         "echo {CANARY} > {CANARY}; ln -s {CANARY} link; setfattr -n user.{CANARY} -v {CANARY} {CANARY}
-        mkdir {CANARY}.d; yes {CANARY} | head -c 2000000 > large; yes {CANARY} | head -c 9000 > small; sync"
+        mkdir {CANARY}.d; head -c 2000000 <(yes {CANARY}) > large; head -c 9000 large > small; sync"
     );
     shell(&root, &script, 60);
     for pid in processes(&v) {

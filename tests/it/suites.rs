@@ -3,14 +3,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use crate::harness::{TestVolume, report, rounds, run, shell};
 
 /// Cases of pjdfstest that cannot pass, each with its reason.
 const KNOWN_FAILURES: &[(&str, &str)] = &[];
 
+/// One test builds, the others wait for it.
+static BUILD: Mutex<()> = Mutex::new(());
+
 /// Returns a suite's program, building it first where it is missing.
 fn suite(name: &str) -> PathBuf {
+    let _one = BUILD.lock().unwrap_or_else(PoisonError::into_inner);
     let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let target = tmp.parent().expect("it lies in the target directory");
     let mut build = Command::new("bash");

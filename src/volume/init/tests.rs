@@ -1,3 +1,5 @@
+//! Creation refused, interrupted at every step, and on a full disk.
+
 use super::*;
 use crate::volume::runtime::Runtime;
 use crate::volume::{Kind, Locked, Volume};

@@ -51,7 +51,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("serde", &["volume", "cli"]),
     ("serde_json", &["volume", "cli"]),
     ("signal_hook", &["volume", "cli"]),
-    ("jiff", &["cli"]),
+    ("jiff", &["volume", "cli"]),
 ];
 
 fn rank(layer: &str) -> Option<usize> {

@@ -33,7 +33,7 @@ fn is_ascii(s: &Source) -> Vec<String> {
 
 fn is_short(s: &Source) -> Vec<String> {
     match s.text.lines().count() {
-        n if s.is_rust() && n > FILE_MAX_LINES => vec![format!("{n} lines")],
+        n if s.is_rust() && !s.is_test() && n > FILE_MAX_LINES => vec![format!("{n} lines")],
         _ => Vec::new(),
     }
 }
