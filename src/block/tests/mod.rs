@@ -6,6 +6,7 @@ mod faults;
 mod full_disk;
 mod layouts;
 mod model;
+mod no_holes;
 mod ranges;
 mod restart;
 mod store;
