@@ -186,7 +186,14 @@ impl Packs for FaultyPacks {
     }
 
     fn truncate(&self, pack: PackNo, len: u64) -> Result<(), KvError> {
-        self.unsynced(pack, "truncate", 0, || self.inner.truncate(pack, len))
+        self.unsynced(pack, "truncate", 0, || self.inner.truncate(pack, len))?;
+        let mut unsynced = self.unsynced.lock();
+        let durable = unsynced.durable.get(&pack).map_or(0, Vec::len);
+        if len <= durable as u64 {
+            // What a failed sync has missed is cut away.
+            unsynced.spoiled.remove(&pack);
+        }
+        Ok(())
     }
 
     fn remove(&self, pack: PackNo) -> Result<(), KvError> {

@@ -433,6 +433,7 @@ impl Model {
         }
         if self.v.has_failed() {
             // Whatever was begun is durable now, whole or not at all; unless the power is cut.
+            self.past.push(self.state.clone());
             drop(self.v.core.txn.commit_wait());
             self.crash();
         }
@@ -483,14 +484,16 @@ impl Model {
     fn accept_crash(&mut self) {
         let found = self.observe();
         let shape = found.shape();
-        let at = self.past.iter().rposition(|s| s.shape() == shape);
-        let at = at.expect("the names are those after one of the operations");
+        let same: Vec<_> = self.past.iter().filter(|s| s.shape() == shape).collect();
+        let known = !same.is_empty();
+        assert!(known, "the names are those after one of the operations");
         for (ino, node) in &found.nodes {
             let Body::File(data) = &node.body else {
                 continue;
             };
             let versions = &self.versions[ino];
-            let since = self.past[at].nodes[ino].since.max(versions.first);
+            let since = same.iter().map(|s| s.nodes[ino].since).min().unwrap();
+            let since = since.max(versions.first);
             let possible = &versions.all[since - versions.first..];
             let longest = possible.iter().map(|v| v.len()).max().unwrap_or(0);
             assert!(data.len() <= longest, "{ino} is longer than it ever was");
