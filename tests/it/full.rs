@@ -113,7 +113,7 @@ fn a_volume_opens_on_a_disk_that_others_have_filled() {
         "head -c 20M /dev/urandom > a; sha256sum a > sum; sync",
         60,
     );
-    let fill = "head -c 1G /dev/zero > fill 2>/dev/null; sync; true";
+    let fill = "head -c 1G /dev/zero > fill 2>/dev/null || sync";
     shell(&disk.path("disk"), fill, 60);
     shell(&root, "sha256sum -c sum; rm a", 60);
     disk.coffer(&["umount"], &["mnt"]).ok();
@@ -129,7 +129,7 @@ fn a_volume_opens_on_a_disk_that_others_have_filled() {
 #[test]
 fn init_on_a_full_disk_leaves_nothing() {
     let disk = SmallDisk::new(20);
-    let fill = "head -c 1G /dev/zero > fill 2>/dev/null; sync; true";
+    let fill = "head -c 1G /dev/zero > fill 2>/dev/null || sync";
     shell(&disk.path("disk"), fill, 60);
     disk.coffer(&["init", "--kdf", "m=64,t=1,p=1"], &["disk/volume"])
         .fails(8, &["space"]);

@@ -16,3 +16,4 @@ mod secrets;
 mod space;
 mod suites;
 mod tidy;
+mod transcripts;
