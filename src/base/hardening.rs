@@ -8,18 +8,27 @@ use std::io;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-/// Makes the process unreadable for others: no core dump, no ptrace, no /proc/PID/mem, and no
-/// privileges from programs it might start.
+/// Makes the memory of the process unreadable for others: no core dump, no ptrace, no
+/// /proc/PID/mem. Programs it starts make no core dumps either.
 ///
 /// # Errors
 /// When the kernel refuses.
-pub fn deny_inspection() -> io::Result<()> {
+pub fn hide_memory() -> io::Result<()> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     let no_core = Rlimit {
         current: Some(0),
         maximum: Some(0),
     };
     rustix::process::setrlimit(Resource::Core, no_core)?;
+    Ok(())
+}
+
+/// Hides the memory of the process and refuses privileges from programs it might start.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn deny_inspection() -> io::Result<()> {
+    hide_memory()?;
     rustix::thread::set_no_new_privs(true)?;
     Ok(())
 }

@@ -29,9 +29,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::base::hardening;
 use crate::volume;
 
-use exit::Failure;
+use exit::{Exit, Failure};
 use output::notice;
 
 /// What `coffer help` and the manual say below the options.
@@ -92,6 +93,13 @@ impl Command {
 /// Runs what the arguments of the process ask for and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Secrets and keys pass through this process, whatever it is started as.
+    if let Err(e) = hardening::hide_memory() {
+        notice(&format!(
+            "error: the memory of this process cannot be hidden: {e}"
+        ));
+        return Exit::Failure.into();
+    }
     let args: Vec<OsString> = std::env::args_os().collect();
     let program = args
         .first()

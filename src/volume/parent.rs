@@ -34,6 +34,7 @@ const MALLOC: &str = "glibc.malloc.arena_max=2:glibc.malloc.trim_threshold=10485
 /// # Errors
 /// In the foreground, whatever ended it. Otherwise that goes to the log, and to a caller that waits.
 pub(super) fn main() -> Result<(), VolumeError> {
+    rustix::thread::set_name(c"coffer-parent").map_err(|e| system("name the parent", e.into()))?;
     let caller = Channel::inherited()?;
     let Some((order, Some(secret))) = caller.receive::<Order>()? else {
         return Ok(());

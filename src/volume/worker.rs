@@ -46,6 +46,7 @@ const CLIENTS_MAX: usize = 32;
 pub(super) fn main() -> Result<(), VolumeError> {
     // Before any thread starts: what is given up here is given up for each of them.
     hardening::deny_inspection().map_err(|e| system("deny inspection of the worker", e))?;
+    rustix::thread::set_name(c"coffer-worker").map_err(|e| system("name the worker", e.into()))?;
     let started = SystemClock.monotonic();
     let parent = Channel::inherited()?;
     let Some((order, Some(secret))) = parent.receive::<Order>()? else {
