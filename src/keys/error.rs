@@ -194,7 +194,7 @@ impl fmt::Display for KdfLimit {
             ),
             Self::Memory { allowed_kib } => write!(
                 f,
-                "half of the memory here is {allowed_kib} KiB; use a machine or control group with more memory, or another slot"
+                "half of the memory here is {allowed_kib} KiB; use another slot, more memory, or less of it for a new volume with `--kdf`"
             ),
             Self::Exhausted => write!(f, "that memory is not free; end other programs first"),
         }
