@@ -11,7 +11,7 @@ use crate::base::sync::{Arc, Ordering};
 use crate::format::key::Key;
 use crate::sealed::SealedPacks;
 
-use super::pack::Pack;
+use super::pack::{PUNCH_RANGES, Pack};
 use super::ranges::RangeSet;
 use super::resume::{listed_ids, live_blocks};
 use super::state::Stop;
@@ -25,6 +25,9 @@ const SPARSE_SHARE: u64 = 4;
 
 /// The same where holes cannot be punched, so that only copying gives space back.
 const SPARSE_SHARE_WITHOUT_HOLES: u64 = 2;
+
+/// Records of dead ranges of a pack that are made fewer, if that helps, with nothing to punch.
+const MERGE_RECORDS: usize = 64;
 
 /// What the cleaner can do with a pack.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,6 +74,7 @@ impl Cleaning {
 impl Shared {
     /// Cleans until the store is closed.
     pub(super) fn run_cleaner(self: &Arc<Self>) {
+        let mut told = String::new();
         loop {
             {
                 let mut state = self.state.lock();
@@ -85,7 +89,14 @@ impl Shared {
                 if self.txn.poison().is_some() {
                     return;
                 }
-                eprintln!("coffer: ERROR the space of dead blocks could not be given back: {e}");
+                // The same is tried, and fails, at every look: once is enough to know.
+                let failure = e.to_string();
+                if failure != told {
+                    eprintln!(
+                        "coffer: ERROR the space of dead blocks is not given back: {failure}"
+                    );
+                    told = failure;
+                }
             }
         }
     }
@@ -178,7 +189,8 @@ impl Shared {
             }
         }
         let (whole, edges) = all.whole_units();
-        if whole.len() > 0 && !no_holes {
+        let is_wordy = seqs.len() >= MERGE_RECORDS && edges.len() * 2 < seqs.len() * PUNCH_RANGES;
+        if !no_holes && (whole.len() > 0 || is_wordy) {
             return Task::Punch(Hole { seqs, whole, edges });
         }
         if waits {
@@ -215,8 +227,10 @@ impl Shared {
                 return Ok(false);
             }
         }
-        // Else a power loss could bring the blocks back after their records have gone.
-        self.packs.sync(no).map_err(failed)?;
+        if hole.whole.len() > 0 {
+            // Else a power loss could bring the blocks back after their records have gone.
+            self.packs.sync(no).map_err(failed)?;
+        }
         let mut op = self.txn.begin()?;
         let mut state = self.state.lock();
         let pack = state.pack(no).expect("only the cleaner removes packs");

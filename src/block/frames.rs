@@ -59,8 +59,8 @@ impl Workspaces {
 
 impl Workspace {
     /// Encodes one frame behind what `bytes` holds; returns the length, or none if it is better left
-    /// as it is.
-    fn encode(&mut self, how: Compression, raw: &[u8]) -> Option<(Encoding, usize)> {
+    /// as it is. With `likely` it is not probed first.
+    fn encode(&mut self, how: Compression, raw: &[u8], likely: bool) -> Option<(Encoding, usize)> {
         if how == Compression::None {
             return None;
         }
@@ -70,10 +70,8 @@ impl Workspace {
         let (lz4, out) = (&mut self.lz4, self.bytes.get_mut(at..)?);
         let short_enough = |n: usize, of: usize| n <= of - of / 16;
         let probe = raw.get(..raw.len() / PROBE_SHARE).unwrap_or_default();
-        let promising = matches!(
-            compress_into_with_table(probe, out, lz4),
-            Ok(n) if short_enough(n, probe.len())
-        );
+        let shrinks = |n: Result<usize, _>| n.is_ok_and(|n| short_enough(n, probe.len()));
+        let promising = likely || shrinks(compress_into_with_table(probe, out, lz4));
         let found = match how {
             _ if !promising => None,
             Compression::Zstd => {
@@ -108,8 +106,11 @@ impl Workspace {
             Shape::new(raw_len, frame_shift).expect("the chunk fits the volume's frames");
         self.bytes.clear();
         let mut ends = [None; FRAMES_MAX];
+        // What comes after a frame that shrank most likely shrinks too.
+        let mut likely = false;
         for (raw, end) in chunk.chunks(1 << frame_shift).zip(&mut ends) {
-            let found = self.encode(how, raw);
+            let found = self.encode(how, raw, likely);
+            likely = found.is_some();
             *end = found.map(|(encoding, _)| (encoding, self.bytes.len()));
         }
         let mut plain = Vec::with_capacity(FRAMES_MAX);

@@ -235,3 +235,27 @@ fn nothing_is_destroyed_in_a_store_that_is_not_verified() {
     assert_eq!(files, [1, 9]);
     v.crash();
 }
+
+#[test]
+fn records_of_small_dead_blocks_do_not_pile_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let v = Rig::in_dir(dir.path()).open();
+    // Each dies in a group of its own, and none has a whole unit to punch.
+    let stored: Vec<_> = (0..600)
+        .map(|n| v.blocks.store(&noise(n, 700)).unwrap())
+        .collect();
+    v.land().unwrap();
+    assert!(stored.iter().all(|s| v.reference(s)));
+    v.commit();
+    let ids: Vec<_> = stored.iter().map(super::Stored::id).collect();
+    drop(stored);
+    for id in ids.iter().step_by(6) {
+        v.release(id);
+        v.commit();
+    }
+    assert!(v.records(Letter::Punch).len() >= 64);
+    v.clean();
+    assert!(v.records(Letter::Punch).len() <= 2);
+    v.audit();
+    v.close();
+}
