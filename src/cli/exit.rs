@@ -125,8 +125,8 @@ const fn general_next_step(kind: Kind) -> &'static str {
         Kind::NotAVolume => "name the directory that `coffer init` made",
         Kind::InUse => "see `coffer list` for who uses it",
         Kind::Integrity => "keep the directory as it is, and restore a copy of it to mount",
-        Kind::Policy => "see `coffer doctor` for what this host forbids",
+        Kind::Policy => "meet the rule, or run the command as a user who may",
         Kind::NoSpace => "make room on the disk of the volume, then run the command again",
-        _ => "see `coffer doctor` for what is wrong with this host",
+        _ => "check what is named; `coffer doctor` looks for faults of this host",
     }
 }

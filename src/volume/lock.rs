@@ -4,17 +4,25 @@
 //! ends. The text in the file says who holds it and means nothing without the flock.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::FlockOperation;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::layout::failed;
-use super::{Access, Holder, VolumeError};
+use super::{Access, Holder, VolumeError, mount_table};
 
 /// Longest description that is read: a path and some names.
-const TEXT_MAX_BYTES: u64 = 16 << 10;
+const TEXT_MAX_BYTES: usize = 16 << 10;
+
+/// How long an unmounted worker may need for what is left to write: its dirty data at most.
+const ENDING_LIMIT: Timespec = Timespec {
+    tv_sec: 20,
+    tv_nsec: 0,
+};
 
 /// The lock, until it is dropped.
 pub(super) struct Lock {
@@ -39,10 +47,12 @@ impl Lock {
             }
             Err(e) => return Err(failed("open", path, e)),
         };
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(VolumeError::InUse(read(&file))),
-            Err(e) => return Err(failed("lock", path, e.into())),
+        let mut taken = try_lock(&file, path)?;
+        if !taken && wait_for_end(&read(&file)) {
+            taken = try_lock(&file, path)?;
+        }
+        if !taken {
+            return Err(VolumeError::InUse(read(&file)));
         }
         let lock = Self { file };
         lock.describe(None);
@@ -60,8 +70,10 @@ impl Lock {
         };
         let write = || {
             let text = serde_json::to_vec(&holder)?;
-            self.file.set_len(0)?;
-            self.file.write_all_at(&text, 0)
+            // In this order a reader finds the old text or the new one, never none.
+            self.file.write_all_at(&text, 0)?;
+            self.file
+                .set_len(text.len().try_into().map_err(io::Error::other)?)
         };
         if let Err(e) = write() {
             eprintln!("coffer: the lock file cannot tell who holds it: {e}");
@@ -76,13 +88,42 @@ impl Drop for Lock {
     }
 }
 
+/// Returns false when somebody else holds the lock.
+fn try_lock(file: &File, path: &Path) -> Result<bool, VolumeError> {
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(e) => Err(failed("lock", path, e.into())),
+    }
+}
+
+/// Waits for a worker whose mount is gone and which only writes out the rest: umount(8) returns
+/// before it has ended. Returns false at once for any other holder, and after [`ENDING_LIMIT`].
+fn wait_for_end(holder: &Holder) -> bool {
+    let is_here = holder.boot_id == boot_id() && holder.pid != std::process::id();
+    let Some(dir) = holder.mount_point.as_deref().filter(|_| is_here) else {
+        return false;
+    };
+    let is_mounted = mount_table::at(dir).map_or(true, |m| m.is_some_and(|m| m.is_ours()));
+    let pid = i32::try_from(holder.pid).ok().and_then(Pid::from_raw);
+    let (false, Some(pid)) = (is_mounted, pid) else {
+        return false;
+    };
+    // Whoever cannot be found has ended.
+    pidfd_open(pid, PidfdFlags::empty()).map_or(true, |process| {
+        let mut ended = [PollFd::new(&process, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| poll(&mut ended, Some(&ENDING_LIMIT))).is_ok_and(|n| n > 0)
+    })
+}
+
 /// Returns who holds a lock that could not be had.
-fn read(mut file: &File) -> Holder {
-    let mut text = Vec::new();
-    let read = file.by_ref().take(TEXT_MAX_BYTES).read_to_end(&mut text);
-    read.ok()
-        .and_then(|_| serde_json::from_slice(&text).ok())
-        .unwrap_or_else(Holder::unknown)
+fn read(file: &File) -> Holder {
+    let mut text = vec![0; TEXT_MAX_BYTES];
+    let len = file.read_at(&mut text, 0).unwrap_or(0);
+    text.truncate(len);
+    let mut described = serde_json::Deserializer::from_slice(&text).into_iter();
+    let first = described.next().and_then(Result::ok);
+    first.unwrap_or_else(Holder::unknown)
 }
 
 /// Returns the id of this boot of this host; empty where the kernel tells none.

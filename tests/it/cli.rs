@@ -211,3 +211,17 @@ fn errors_go_to_standard_error_and_results_to_standard_output() {
     assert_eq!(shown.stderr, "");
     assert!(!shown.ok().contains(PASSPHRASE));
 }
+
+#[test]
+fn a_mount_waits_for_a_worker_that_umount_8_left_writing() {
+    let v = TestVolume::new();
+    for round in 0..4 {
+        let root = v.mount();
+        let root = root.display();
+        let script = format!("head -c 8M /dev/urandom > {root}/{round}; umount {root}");
+        shell(v.scratch(), &script, LIMIT_S);
+    }
+    let mut info = coffer(["info", "--json", "--secret", &v.secret()]);
+    info.arg(v.volume());
+    assert_eq!(json(&info)["used_bytes"], 4 * (8 << 20));
+}
