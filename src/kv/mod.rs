@@ -157,11 +157,11 @@ pub trait Kv: KvRead {
     /// When the batch is not known to be applied; the caller must then treat the store as failed.
     fn write(&self, batch: Vec<Change>, sync: bool) -> Result<(), KvError>;
 
-    /// Brings the store back after a write found its file system full; called once there is space
-    /// again, and only then. A batch that failed so may be written anew.
+    /// Asks whether the store takes writes again after one has found its file system full. A batch
+    /// that has failed so may be written anew then.
     ///
     /// # Errors
-    /// When the store takes no writes yet, for whatever reason.
+    /// [`KvError::NoSpace`] while there is no space, and for some seconds after there is.
     fn recover(&self) -> Result<(), KvError>;
 
     /// Returns a consistent, read-only view of this moment.

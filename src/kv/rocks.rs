@@ -8,7 +8,6 @@
 //! and three write buffers for each family.
 
 use std::path::Path;
-use std::time::Duration;
 
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
@@ -48,11 +47,6 @@ const BUFFER_REMOVALS: &str =
 /// Write buffer of the engine's own family, which is never used: the engine sizes the log it
 /// allocates ahead, and the space it wants to see after the disk was full, by the sum of all.
 const UNUSED_BUFFER_BYTES: usize = 64 << 10;
-/// After a full disk the engine looks every five seconds whether there is space, flushes then, and
-/// tells nobody: it is asked so often, in such steps.
-const RECOVERY_TRIES: usize = 200;
-const RECOVERY_STEP: Duration = Duration::from_millis(50);
-
 const FAMILIES: [&str; 2] = [name(Family::Meta), name(Family::Page)];
 
 const fn name(family: Family) -> &'static str {
@@ -320,17 +314,9 @@ impl Kv for Rocks {
     }
 
     fn recover(&self) -> Result<(), KvError> {
-        let mut result = Ok(());
-        for _ in 0..RECOVERY_TRIES {
-            let nothing = WriteBatch::default();
-            let tried = self.db.write_opt(nothing, &self.synced);
-            result = tried.map_err(engine("recover"));
-            match &result {
-                Err(KvError::NoSpace { .. }) => std::thread::sleep(RECOVERY_STEP),
-                _ => break,
-            }
-        }
-        result
+        // The engine looks every five seconds whether there is space, flushes then, and tells nobody.
+        let tried = self.db.write_opt(WriteBatch::default(), &self.synced);
+        tried.map_err(engine("recover"))
     }
 
     fn snapshot(&self) -> Result<Arc<dyn KvRead>, KvError> {

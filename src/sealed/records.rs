@@ -262,10 +262,10 @@ impl Records {
         Ok(self.kv.write(batch.changes, true)?)
     }
 
-    /// Brings a store back that was full, now that there is space again.
+    /// Asks whether a store that was full takes writes again.
     ///
     /// # Errors
-    /// When it takes no writes yet.
+    /// When it does not yet.
     pub fn recover(&self) -> Result<(), SealedError> {
         Ok(self.kv.recover()?)
     }

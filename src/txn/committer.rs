@@ -10,7 +10,7 @@ use crate::sealed::Batch;
 
 use super::group::Group;
 use super::terms::Terms;
-use super::{Durable, GROUP_AGE, GROUP_BYTES, State, Txn, TxnError, digest};
+use super::{Durable, GROUP_AGE, GROUP_BYTES, State, Txn, TxnError, Waiter, digest};
 
 /// What is to be done next.
 enum Work {
@@ -24,6 +24,12 @@ enum Work {
 /// removed takes space on the disk until then, and the log that holds them too. With fewer, many
 /// small files would cost more than that.
 const REST_RECORDS: usize = 4096;
+
+/// How often a full store is asked whether it takes writes again: after space was given back to it,
+/// when it needs some seconds, and while it has to wait for somebody to make room.
+const RELIEVED_STEP: Duration = Duration::from_millis(50);
+const RELIEVED_TRIES: u32 = 200;
+const FULL_STEP: Duration = Duration::from_secs(1);
 
 /// A group in the store: its root, and what became of the terms of its records.
 struct Written {
@@ -69,7 +75,11 @@ impl Txn {
         if newest == state.open.no {
             state.asked = true;
         }
-        state.waiters.push((newest, done));
+        state.waiters.push(Waiter {
+            group: newest,
+            impatient: true,
+            done,
+        });
         self.wake.notify_all();
     }
 
@@ -80,7 +90,13 @@ impl Txn {
         let known = match state.refusal() {
             _ if group <= generation.0 => Ok(generation),
             Some(e) => Err(e),
-            None => return state.waiters.push((group, done)),
+            None => {
+                return state.waiters.push(Waiter {
+                    group,
+                    impatient: false,
+                    done,
+                });
+            }
         };
         drop(state);
         done(known);
@@ -125,8 +141,8 @@ impl Txn {
             let mut state = self.state.lock();
             (std::mem::take(&mut state.waiters), state.refusal())
         };
-        for (_, done) in waiters {
-            done(Err(refusal.clone().unwrap_or(TxnError::Closed)));
+        for w in waiters {
+            (w.done)(Err(refusal.clone().unwrap_or(TxnError::Closed)));
         }
     }
 
@@ -177,11 +193,17 @@ impl Txn {
             root.clean = std::mem::take(&mut state.checkpoint);
             (group, root)
         };
-        let written = match self.write_group(&group, &root, terms) {
-            Err(TxnError::Sealed { no_space: true, .. }) if self.relieve() => {
-                self.write_group(&group, &root, terms)
+        let mut rounds = 0;
+        let written = loop {
+            match self.write_group(&group, &root, terms) {
+                Err(e @ TxnError::Sealed { no_space: true, .. }) => {
+                    rounds += 1;
+                    if !self.await_room(&e, rounds) {
+                        break Err(e);
+                    }
+                }
+                written => break written,
             }
-            written => written,
         };
         if written.is_ok() {
             (self.on_durable)(Generation(group.no));
@@ -190,10 +212,41 @@ impl Txn {
         Ok(group.len())
     }
 
-    /// Makes room in a store that is full; false if that is impossible.
-    fn relieve(&self) -> bool {
-        let relieved = self.relief.lock().as_ref().is_some_and(|relief| relief());
-        relieved && self.records.recover().is_ok()
+    /// Waits until a store that was full may take a group again; false if the volume ends before.
+    /// What was given back counts in the first round only: there is no end to it otherwise.
+    fn await_room(&self, full: &TxnError, round: u32) -> bool {
+        let given = self.relief.lock().as_ref().is_some_and(|relief| relief());
+        let relieved = given && round == 1;
+        let step = if relieved { RELIEVED_STEP } else { FULL_STEP };
+        let mut tries = 0;
+        loop {
+            if !relieved {
+                self.tell_impatient(full);
+            }
+            {
+                let mut state = self.state.lock();
+                if state.stop {
+                    return false;
+                }
+                self.wake.wait_for(&mut state, step);
+            }
+            tries += 1;
+            let recovered = self.records.recover().map_err(TxnError::from);
+            let still_full = matches!(recovered, Err(TxnError::Sealed { no_space: true, .. }));
+            if !still_full || relieved && tries == RELIEVED_TRIES {
+                return true;
+            }
+        }
+    }
+
+    fn tell_impatient(&self, full: &TxnError) {
+        let impatient: Vec<Waiter> = {
+            let mut state = self.state.lock();
+            state.waiters.extract_if(.., |w| w.impatient).collect()
+        };
+        for w in impatient {
+            (w.done)(Err(full.clone()));
+        }
     }
 
     /// Writes a group with its root. A failed one may be written again: nothing is changed by it but
@@ -286,16 +339,16 @@ impl Txn {
                     self.pins.set_durable(group.no);
                     let waiters = std::mem::take(&mut state.waiters);
                     let (done, rest): (Vec<_>, Vec<_>) =
-                        waiters.into_iter().partition(|(no, _)| *no <= group.no);
+                        waiters.into_iter().partition(|w| w.group <= group.no);
                     state.waiters = rest;
-                    ready = done.into_iter().map(|w| w.1).collect();
+                    ready = done.into_iter().map(|w| w.done).collect();
                     Ok(root.generation)
                 }
                 Err(e) => {
                     let cause: Arc<str> = Arc::from(e.to_string());
                     self.set_poison(&mut state, &cause);
                     let waiters = std::mem::take(&mut state.waiters);
-                    ready = waiters.into_iter().map(|w| w.1).collect();
+                    ready = waiters.into_iter().map(|w| w.done).collect();
                     Err(TxnError::Poisoned(cause))
                 }
             }

@@ -123,12 +123,20 @@ pub type OnDurable = Box<dyn Fn(Generation) + Send + Sync>;
 /// Gives space back to a store that is full. Returns false if there is none to give.
 pub type Relief = Box<dyn Fn() -> bool + Send + Sync>;
 
+/// Somebody who wants to know when a group is durable.
+struct Waiter {
+    group: u64,
+    /// It was asked for: if the disk is full, tell that too.
+    impatient: bool,
+    done: Durable,
+}
+
 struct State {
     open: Group,
     closing: Option<Arc<Group>>,
     /// Counters as of the latest operation; generation and digests as of the last commit.
     root: Root,
-    waiters: Vec<(u64, Durable)>,
+    waiters: Vec<Waiter>,
     /// Close the open group as soon as the one before is written.
     asked: bool,
     /// The next root is signed and clean.
@@ -256,8 +264,8 @@ impl Txn {
         }
     }
 
-    /// Names who gives space back when a commit finds the store's file system full: that commit is
-    /// tried once more then.
+    /// Names who gives space back when a commit finds the store's file system full. The commit is
+    /// tried again until there is space; meanwhile those who ask for one are told that there is none.
     pub fn on_full(&self, relief: Relief) {
         *self.relief.lock() = Some(relief);
     }

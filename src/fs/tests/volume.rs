@@ -110,7 +110,10 @@ impl KvRead for Store {
 impl Kv for Store {
     fn write(&self, batch: Vec<Change>, sync: bool) -> Result<(), KvError> {
         if self.is_cut.load(Ordering::Acquire) {
-            return Err(KvError::NoSpace { op: "write" });
+            return Err(KvError::Io {
+                op: "write",
+                source: std::io::Error::other("the store has failed"),
+            });
         }
         self.changes
             .fetch_add(batch.len() as u64, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! A full disk is no failed commit while somebody has space to give back.
 
-use super::{Rig, contents, inode, set};
-use crate::base::sync::{Arc, AtomicUsize, Ordering};
+use super::{Rig, after, arrived, contents, inode, set};
+use crate::base::sync::Arc;
 use crate::base::{Generation, SystemClock};
 use crate::crypto::Keyset;
 use crate::kv::files::PackFiles;
@@ -32,26 +32,45 @@ fn a_commit_that_finds_the_disk_full_is_tried_again_with_the_reserve() {
 }
 
 #[test]
-fn without_space_to_give_back_a_full_disk_poisons() {
-    for relief in [false, true] {
-        let rig = Rig::new(1);
-        let txn = rig.open();
-        rig.store.faults.set_room(Some(1000));
-        let asked = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&asked);
-        txn.on_full(Box::new(move || {
-            count.fetch_add(1, Ordering::Relaxed);
-            relief
-        }));
-        set(&txn, inode(1), &[1; 30_000]);
-        assert!(matches!(txn.commit_wait(), Err(TxnError::Poisoned(_))));
-        assert_eq!(asked.load(Ordering::Relaxed), 1);
-        assert!(txn.close().is_err());
-        rig.store.faults.set_room(None);
-        let txn = rig.open();
-        assert_eq!(contents(&txn).len(), 0);
-        txn.close().unwrap();
-    }
+fn without_space_to_give_back_a_commit_waits_for_some() {
+    let rig = Rig::new(1);
+    let txn = rig.open();
+    rig.store.faults.set_room(Some(1000));
+    set(&txn, inode(1), &[1; 30_000]);
+    let patient = after(&txn, 2);
+    let full = txn.commit_wait();
+    assert!(matches!(full, Err(TxnError::Sealed { no_space: true, .. })));
+    assert!(!txn.is_poisoned());
+    // Life goes on in memory, and who asks is told.
+    set(&txn, inode(2), b"more");
+    assert!(txn.commit_wait().is_err());
+    assert_eq!(contents(&txn).len(), 2);
+    assert!(patient.try_recv().is_err());
+    rig.store.faults.set_room(None);
+    assert_eq!(arrived(&patient).unwrap(), Generation(2));
+    assert_eq!(txn.commit_wait().unwrap(), Generation(3));
+    assert_eq!(txn.verify().unwrap().bad_buckets, Vec::<usize>::new());
+    txn.close().unwrap();
+}
+
+#[test]
+fn a_volume_whose_disk_stays_full_can_be_closed() {
+    let rig = Rig::new(1);
+    let txn = rig.open();
+    // It says that it gives, and gives nothing.
+    txn.on_full(Box::new(|| true));
+    set(&txn, inode(1), b"durable");
+    txn.commit_wait().unwrap();
+    rig.store.faults.set_room(Some(1000));
+    set(&txn, inode(2), &[1; 30_000]);
+    assert!(matches!(
+        txn.close(),
+        Err(TxnError::Sealed { no_space: true, .. })
+    ));
+    rig.store.faults.set_room(None);
+    let txn = rig.open();
+    assert_eq!(contents(&txn).len(), 1);
+    txn.close().unwrap();
 }
 
 /// The engine stops when its log finds no space, and has to be waited for: only a real file system
