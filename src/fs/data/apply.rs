@@ -247,7 +247,7 @@ impl Data {
                 Ok(true) => {
                     end = self.geometry.start(ChunkIx(ix.0 + 1));
                     if let Some(chunk) = f.chunks.remove(&ix) {
-                        self.forget_chunk(&chunk);
+                        self.forget_chunk(f, &chunk);
                         self.fold.note(ino, ix, &chunk, f.size);
                     }
                 }
@@ -267,6 +267,9 @@ impl Data {
             times.lay_over(&mut mapping.inode);
         }
         mapping.store(&mut op, size);
+        if let Ok(inode) = self.core.inode_in(&op, ino) {
+            self.unreserve(f, &inode);
+        }
         match error {
             Some(e) => Err(e),
             None => Ok(again),
@@ -311,8 +314,9 @@ impl Data {
     /// Forgets everything dirty: the inode is gone.
     pub(super) fn discard(&self, f: &mut File) {
         for chunk in std::mem::take(&mut f.chunks).values() {
-            self.forget_chunk(chunk);
+            self.forget_chunk(f, chunk);
         }
+        self.space.unreserve(std::mem::take(&mut f.reserved));
         f.meta_dirty = false;
         f.times = None;
     }

@@ -34,8 +34,8 @@ pub(super) struct Chunk {
     pub(super) pages: BTreeMap<u32, Box<[u8]>>,
     /// The file's sequence number when it became dirty.
     pub(super) since: u64,
-    /// Quota pages reserved for it.
-    pub(super) reserved: u64,
+    /// The quota counts it as a chunk that holds no committed data.
+    pub(super) is_fresh: bool,
 }
 
 /// What a flush covers: the state of the file when it began.
@@ -70,6 +70,10 @@ pub(super) struct File {
     /// mtime and ctime that belong to data in no group.
     pub(super) times: Option<Times>,
     pub(super) chunks: BTreeMap<ChunkIx, Chunk>,
+    /// Those of `chunks` that are fresh.
+    pub(super) fresh_chunks: u64,
+    /// Quota pages reserved for what is dirty.
+    pub(super) reserved: u64,
     /// A truncation in progress: stored chunks from here on are void.
     pub(super) cut: Option<ChunkIx>,
     /// Rises with each flush.
@@ -95,7 +99,7 @@ impl Chunk {
             base,
             pages: BTreeMap::new(),
             since,
-            reserved: 0,
+            is_fresh: false,
         }
     }
 
@@ -126,6 +130,8 @@ impl File {
             meta_dirty: false,
             times: None,
             chunks: BTreeMap::new(),
+            fresh_chunks: 0,
+            reserved: 0,
             cut: None,
             seq: 0,
             flushing: None,
@@ -145,7 +151,9 @@ impl File {
 
     /// Returns true if a group holds everything.
     pub(super) fn is_clean(&self) -> bool {
-        self.chunks.is_empty() && !self.meta_dirty && self.times.is_none()
+        let nothing = self.chunks.is_empty() && !self.meta_dirty && self.times.is_none();
+        // What a failed change has reserved goes back with a flush.
+        nothing && self.reserved == 0
     }
 
     fn is_idle(&self) -> bool {

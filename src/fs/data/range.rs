@@ -56,6 +56,9 @@ impl Data {
             }
         }
         self.with_file(ino, |f| {
+            if !keep {
+                self.reserve(ino, f, None, end)?;
+            }
             if punch || zero {
                 self.zero(ino, f, offset, end.min(f.size))?;
             }
@@ -174,7 +177,8 @@ impl Data {
             if f.cut.is_some() || f.flushing.is_some() {
                 return Ok(false);
             }
-            self.reserve(to.0, f, dst, self.geometry.pages_per_chunk())?;
+            let end = self.geometry.start(ChunkIx(dst.0 + 1));
+            self.reserve(to.0, f, Some(dst), end)?;
             let _change = self.layout.change(to.0);
             let mut op = self.core.begin()?;
             let Some(id) = self.clean_block(&op, from.0, src)? else {
@@ -188,13 +192,15 @@ impl Data {
             mapping.clear(&mut op, dst, keys);
             mapping.set_block(dst, id);
             if let Some(chunk) = f.chunks.remove(&dst) {
-                self.forget_chunk(&chunk);
+                self.forget_chunk(f, &chunk);
             }
-            let end = self.geometry.start(ChunkIx(dst.0 + 1));
             f.size = f.size.max(end);
             f.touch(self.core.now());
             let size = mapping.inode.size_bytes.max(end);
             mapping.store(&mut op, size);
+            if let Ok(inode) = self.core.inode_in(&op, to.0) {
+                self.unreserve(f, &inode);
+            }
             Ok(true)
         })?
     }

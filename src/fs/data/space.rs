@@ -4,9 +4,12 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::base::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::base::{ChunkIx, Ino};
 use crate::fs::{FsError, StatFs};
+use crate::meta::Inode;
 
 use super::Data;
+use super::file::{Base, Chunk, File};
 use super::geometry::PAGE;
 
 /// Dirty data and data on its way to the packs, in bytes: beyond it writers wait.
@@ -163,6 +166,73 @@ impl Data {
                 go();
             }
         }
+    }
+
+    /// Reserves quota for what a file will hold once it is `size` bytes long and `chunk` has data.
+    pub(super) fn reserve(
+        &self,
+        ino: Ino,
+        f: &mut File,
+        chunk: Option<ChunkIx>,
+        size: u64,
+    ) -> Result<(), FsError> {
+        if !self.space.has_quota() {
+            return Ok(());
+        }
+        let inode = self.core.inode(ino)?;
+        let fresh = match chunk {
+            Some(ix) if self.is_fresh(ino, f, ix, &inode)? => Some(ix),
+            _ => None,
+        };
+        let chunks = f.fresh_chunks + u64::from(fresh.is_some());
+        let to_come = self.pages_to_come(f, &inode, chunks, size);
+        if to_come > f.reserved {
+            self.space.reserve(to_come - f.reserved)?;
+            f.reserved = to_come;
+        }
+        if let Some(ix) = fresh {
+            f.chunk(ix).is_fresh = true;
+            f.fresh_chunks += 1;
+        }
+        Ok(())
+    }
+
+    /// Returns true if the quota counts a chunk neither as committed nor as dirty.
+    fn is_fresh(&self, ino: Ino, f: &File, ix: ChunkIx, inode: &Inode) -> Result<bool, FsError> {
+        match f.chunks.get(&ix) {
+            Some(c) => Ok(!c.is_fresh && matches!(c.base, Base::Hole)),
+            None if f.is_void(ix) => Ok(true),
+            None => {
+                let (group, slot) = self.geometry.slot(ix);
+                let e = self.extents(&*self.core.txn, ino, inode, group)?;
+                Ok(e.block(slot).is_none() && !e.has_pages(slot))
+            }
+        }
+    }
+
+    /// Returns the pages that the flush of a file will add to those in use.
+    fn pages_to_come(&self, f: &File, inode: &Inode, fresh_chunks: u64, size: u64) -> u64 {
+        if f.cut.is_some() {
+            // What is being cut is still counted, so there is nothing to compare with.
+            return fresh_chunks * self.geometry.pages_per_chunk();
+        }
+        let chunks = self.geometry.used_chunks(inode.used_pages) + fresh_chunks;
+        let after = self.geometry.used_pages(chunks, size.max(f.size));
+        after.saturating_sub(inode.used_pages)
+    }
+
+    /// Gives back what is reserved for a file beyond what its flush will add.
+    pub(super) fn unreserve(&self, f: &mut File, inode: &Inode) {
+        let to_come = self.pages_to_come(f, inode, f.fresh_chunks, f.size);
+        let excess = f.reserved.saturating_sub(to_come);
+        self.space.unreserve(excess);
+        f.reserved -= excess;
+    }
+
+    /// Forgets a chunk that is no longer dirty.
+    pub(super) fn forget_chunk(&self, f: &mut File, chunk: &Chunk) {
+        self.space.cleaned(chunk.dirty_bytes());
+        f.fresh_chunks -= u64::from(chunk.is_fresh);
     }
 
     /// Sets the quota from now on; what was reserved under the old one stays reserved.

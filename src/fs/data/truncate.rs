@@ -32,10 +32,15 @@ impl Data {
         self.with_file(ino, |f| {
             if size_bytes < f.size {
                 self.shrink(ino, f, size_bytes)?;
+            } else {
+                self.reserve(ino, f, None, size_bytes)?;
             }
             f.size = size_bytes;
             f.meta_dirty = true;
             f.touch(self.core.now());
+            if let Ok(inode) = self.core.inode(ino) {
+                self.unreserve(f, &inode);
+            }
             Ok(())
         })?
     }
@@ -56,7 +61,7 @@ impl Data {
             self.cut_stored(ino, f, size)?;
         }
         let gone = f.chunks.split_off(&self.geometry.chunk_after(size));
-        gone.values().for_each(|c| self.forget_chunk(c));
+        gone.values().for_each(|c| self.forget_chunk(f, c));
         if let Some(chunk) = f.chunks.get_mut(&boundary) {
             let before = chunk.dirty_bytes();
             if let Some(kept) = block {

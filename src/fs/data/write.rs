@@ -4,7 +4,7 @@ use crate::base::{ChunkIx, Ino, PAGE_BYTES};
 use crate::fs::{Caller, Done, FsError, WriteFlags};
 
 use super::Data;
-use super::file::{Base, Chunk, File, zero_page};
+use super::file::{Base, File, zero_page};
 use super::geometry::{PAGE, Part, SIZE_MAX};
 use super::read::{page_at, page_index};
 
@@ -63,7 +63,7 @@ impl Data {
                     self.put_pages(ino, f, part, slice(data, part))
                 };
                 if let Err(e) = put {
-                    self.take_back(f, part.chunk);
+                    self.take_back(ino, f, part.chunk);
                     return Err(e);
                 }
                 let part_end = offset + (part.from + part.len) as u64;
@@ -81,12 +81,15 @@ impl Data {
     }
 
     /// A write has failed in a chunk: what it has put beyond the end of the file goes.
-    fn take_back(&self, f: &mut File, ix: ChunkIx) {
+    fn take_back(&self, ino: Ino, f: &mut File, ix: ChunkIx) {
         let at = self.geometry.len_within(ix, f.size);
         if let Some(chunk) = f.chunks.get_mut(&ix) {
             self.space.cleaned(chunk.dirty_bytes());
             chunk.cut_pages(at);
             self.space.dirtied(chunk.dirty_bytes());
+        }
+        if let Ok(inode) = self.core.inode(ino) {
+            self.unreserve(f, &inode);
         }
     }
 
@@ -107,7 +110,8 @@ impl Data {
         base: Base,
     ) -> Result<(), FsError> {
         if !matches!(base, Base::Hole) {
-            self.reserve(ino, f, ix, self.geometry.pages_per_chunk())?;
+            let end = self.geometry.start(ChunkIx(ix.0 + 1));
+            self.reserve(ino, f, Some(ix), end)?;
         }
         let chunk = f.chunk(ix);
         chunk.base = base;
@@ -126,10 +130,8 @@ impl Data {
         let first = part.at / PAGE_BYTES;
         let last = (part.at + part.len - 1) / PAGE_BYTES;
         let start = self.geometry.start(part.chunk);
-        let end = f.size.max(start + (part.at + part.len) as u64);
-        let pages = (end - start).div_ceil(PAGE);
-        let pages = pages.min(self.geometry.pages_per_chunk());
-        self.reserve(ino, f, part.chunk, pages)?;
+        let end = start + (part.at + part.len) as u64;
+        self.reserve(ino, f, Some(part.chunk), end)?;
         for page in first..=last {
             let begin = (page * PAGE_BYTES).max(part.at);
             let end = ((page + 1) * PAGE_BYTES).min(part.at + part.len);
@@ -206,42 +208,6 @@ impl Data {
         last.map_or(0, |(p, _)| {
             self.geometry.start(ix) + page_at(*p) as u64 + PAGE
         })
-    }
-
-    /// Reserves quota so that a chunk that holds no data yet has `pages`.
-    pub(super) fn reserve(
-        &self,
-        ino: Ino,
-        f: &mut File,
-        ix: ChunkIx,
-        pages: u64,
-    ) -> Result<(), FsError> {
-        if !self.space.has_quota() {
-            return Ok(());
-        }
-        let had = match f.chunks.get(&ix) {
-            Some(c) if c.reserved == 0 && !matches!(c.base, Base::Hole) => return Ok(()),
-            Some(c) => c.reserved,
-            None if !f.is_void(ix) && self.holds_data(ino, ix)? => return Ok(()),
-            None => 0,
-        };
-        let more = pages.saturating_sub(had);
-        self.space.reserve(more)?;
-        f.chunk(ix).reserved += more;
-        Ok(())
-    }
-
-    fn holds_data(&self, ino: Ino, ix: ChunkIx) -> Result<bool, FsError> {
-        let inode = self.core.inode(ino)?;
-        let (group, slot) = self.geometry.slot(ix);
-        let e = self.extents(&*self.core.txn, ino, &inode, group)?;
-        Ok(e.block(slot).is_some() || e.has_pages(slot))
-    }
-
-    /// Forgets a dirty chunk, and what was reserved for it.
-    pub(super) fn forget_chunk(&self, chunk: &Chunk) {
-        self.space.cleaned(chunk.dirty_bytes());
-        self.space.unreserve(chunk.reserved);
     }
 }
 

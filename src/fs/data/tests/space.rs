@@ -92,3 +92,29 @@ fn writers_beyond_the_bound_are_answered_in_the_end() {
     assert_eq!(v.getattr(f).unwrap().size_bytes, 24 * (8 << 20));
     assert_eq!(v.read_at(f, 23 * (8 << 20), 8), u64::to_le_bytes(23));
 }
+
+/// Symptom: small appends passed the quota: room was reserved for the first page of a chunk, and
+/// the others came with the growing file.
+#[test]
+fn a_growing_file_reserves_as_it_grows() {
+    let v = with_quota(CHUNK);
+    let f = v.file(R, b"f");
+    let g = v.file(R, b"g");
+    let page = CHUNK as u64 / 4;
+    for n in 0..3 {
+        v.write_at(f, n * page, &noise(n, 4096)).unwrap();
+    }
+    v.write_at(g, 0, b"x").unwrap();
+    assert!(matches!(v.write_at(g, page, b"x"), Err(FsError::Quota)));
+    assert!(matches!(v.write_at(f, 3 * page, b"x"), Err(FsError::Quota)));
+    // A chunk counts to the end of the file, as its flush will.
+    assert!(matches!(truncate(&v, g, 2 * page), Err(FsError::Quota)));
+    wait(|done| v.sync_all(done)).unwrap();
+    assert_eq!(v.statfs().unwrap().free_blocks, 0);
+    assert_eq!(v.getattr(f).unwrap().size_bytes, 3 * page);
+    truncate(&v, f, page).unwrap();
+    truncate(&v, g, 2 * page).unwrap();
+    v.write_at(g, page, b"x").unwrap();
+    wait(|done| v.sync_all(done)).unwrap();
+    assert_eq!(v.statfs().unwrap().free_blocks, 1);
+}
