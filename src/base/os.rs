@@ -331,6 +331,30 @@ impl DerefMut for LockedBytes {
     }
 }
 
+/// Keeps every open descriptor but the standard three from the programs that this process starts.
+///
+/// What the process itself inherited ends with it then, and does not live on in what it starts.
+///
+/// # Errors
+/// When the kernel is older than Linux 5.11.
+pub fn keep_descriptors_here() -> std::io::Result<()> {
+    // SAFETY: close_range takes three integers, and with this flag closes nothing here: it only
+    // changes what a program started by exec(2) receives.
+    let r = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    if r == 0 {
+        Ok(())
+    } else {
+        Err(std::io::Error::last_os_error())
+    }
+}
+
 /// Overwrites `bytes` of the stack below the caller, where finished calls left their values.
 ///
 /// The stack must have that many bytes left.

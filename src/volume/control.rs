@@ -152,7 +152,11 @@ impl Client {
         let log = Runtime::of_user()
             .map(|r| r.existing(&self.info.header.volume_id).log())
             .unwrap_or_default();
-        VolumeError::Died { who: "worker", log }
+        VolumeError::Died {
+            who: "worker",
+            how: String::new(),
+            log,
+        }
     }
 }
 

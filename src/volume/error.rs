@@ -275,10 +275,12 @@ pub enum VolumeError {
     #[error("the parent of the mount ended before it had mounted")]
     ParentGone,
     /// A process of the mount ended before its work was done.
-    #[error("the {who} ended unexpectedly; its log is {}", log.display())]
+    #[error("the {who} ended unexpectedly{how}; its log is {}", log.display())]
     Died {
         /// Parent or worker.
         who: &'static str,
+        /// How, if that is known, after a colon.
+        how: String,
         /// Where it wrote what it knew.
         log: PathBuf,
     },

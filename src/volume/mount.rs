@@ -8,6 +8,7 @@ use std::process::Stdio;
 
 use rustix::pipe::PipeFlags;
 
+use crate::base::os;
 use crate::crypto::SecretBytes;
 use crate::fuse::{self, FuseError};
 
@@ -34,6 +35,8 @@ pub(super) fn mount(request: &MountRequest, secret: &SecretBytes) -> Result<Moun
         options: request.options.clone(),
         foreground: request.foreground,
     };
+    // The mount outlives its caller, and must not hold open what the caller's caller waits for.
+    os::keep_descriptors_here().map_err(|e| system("keep descriptors from the mount", e))?;
     let runtime = Runtime::of_user()?.volume(&order.volume_id)?;
     let (ours, theirs) = Channel::pair()?;
     // The pipe holds the longest secret, so that nobody need read yet.
@@ -62,6 +65,7 @@ pub(super) fn mount(request: &MountRequest, secret: &SecretBytes) -> Result<Moun
         }
         None => Err(VolumeError::Died {
             who: "parent",
+            how: String::new(),
             log: runtime.log(),
         }),
     }

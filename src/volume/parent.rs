@@ -254,9 +254,9 @@ impl Parent {
             Some(Some(report)) => Err(report.into()),
             None => {
                 drop(std::fs::remove_file(self.runtime.control()));
-                note(&format!("the worker ended unexpectedly: {status}"));
                 Err(VolumeError::Died {
                     who: "worker",
+                    how: format!(": {status}"),
                     log: self.runtime.log(),
                 })
             }

@@ -310,6 +310,33 @@ fn a_caller_that_goes_away_leaves_no_mount() {
     assert!(!volume.is_mounted());
 }
 
+/// A script that waited for the end of a pipe waited for ever: the processes of the mount held it.
+#[test]
+fn a_mount_holds_nothing_that_its_caller_inherited() {
+    let volume = TestVolume::new();
+    let held = volume.scratch().join("held");
+    let script = format!(
+        "exec 7>'{}'; '{}' mount --secret '{}' '{}' '{}'",
+        held.display(),
+        env!("CARGO_BIN_EXE_coffer"),
+        volume.secret(),
+        volume.volume().display(),
+        volume.root().display()
+    );
+    super::harness::shell(volume.scratch(), &script, 60);
+    let worker = volume.worker();
+    for pid in [worker, parent_of(worker)] {
+        for entry in fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives") {
+            let target = fs::read_link(entry.expect("a descriptor").path());
+            assert_ne!(
+                target.ok().as_deref(),
+                Some(held.as_path()),
+                "process {pid}"
+            );
+        }
+    }
+}
+
 #[test]
 fn the_control_socket_serves_its_owner_only() {
     let volume = TestVolume::new();
