@@ -1,4 +1,4 @@
-//! Memory that never reaches a disk: the one file with `unsafe`.
+//! Memory that never reaches a disk, and memory given back: the one file with `unsafe`.
 //!
 //! [`Locked`] and [`LockedBytes`] live in pages from memfd_secret(2): outside the kernel's direct
 //! map, never swapped, unreadable through ptrace or /proc/PID/mem. Where the kernel refuses that,
@@ -367,6 +367,16 @@ pub fn scrub_stack(bytes: usize) {
         scrub_stack(rest);
     }
     std::hint::black_box(&mut frame);
+}
+
+/// Gives memory that is free back to the system: the allocator keeps what each thread once needed.
+/// For a time of rest: it walks through everything that is free.
+pub fn give_back_memory() {
+    // SAFETY: no pointer goes in or out; the allocator takes its own locks and leaves what is in use.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 #[cfg(test)]
