@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::hint::black_box;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -20,7 +21,7 @@ use crate::format::record::Kind;
 
 /// The passphrase is made at run time: the program file must not hold it.
 fn passphrase() -> Vec<u8> {
-    (b'a'..=b'z').rev().collect()
+    (b'a'..=black_box(b'z')).rev().collect()
 }
 
 const VOLUME: VolumeId = VolumeId([7; 16]);
@@ -210,7 +211,7 @@ fn the_searching_process() {
     if let Ok(leak) = std::env::var(LEAK) {
         let hidden = needles[leak.parse::<usize>().unwrap()];
         let shown: Vec<u8> = hidden.iter().map(|b| b ^ MASK).collect();
-        shown.leak();
+        black_box(shown.leak());
     }
     // In use, keys are in locked memory only; afterwards they are nowhere.
     report(&needles, false);
@@ -236,11 +237,7 @@ fn report(needles: &[&[u8]], locked_too: bool) {
             if read == 0 {
                 break;
             }
-            let n = found.len();
             find(needles, &buffer[..read], &mut found);
-            if found.len() > n {
-                println!("DBG {:?} {start:x}-{end:x} at {at:x}", &found[n..]);
-            }
             at += u64::try_from(read).unwrap();
             if read == len && at < end {
                 at -= u64::try_from(NEEDLE_BYTES - 1).unwrap();
