@@ -348,16 +348,16 @@ impl Blocks {
     }
 
     /// Lands everything and ends the threads; the last commit may come after it, no `store` may. The
-    /// space kept back is given up, so that the last commit has room.
+    /// space kept back is given up, so that the last landing and the last commit have room.
     ///
     /// # Errors
     /// When something could not be landed.
     pub fn close(&self) -> Result<(), BlockError> {
         self.stop(Stop::Cleaner);
         join(&self.cleaner);
+        self.shared.reserve.release(&self.shared.packs);
         self.stop(Stop::Close);
         join(&self.pack_thread);
-        self.shared.reserve.release(&self.shared.packs);
         match self.shared.state.lock().failure.take() {
             None => Ok(()),
             Some(e) => Err(e),
