@@ -347,15 +347,20 @@ impl Blocks {
         Ok(free.saturating_sub(self.unlanded_bytes() as u64))
     }
 
-    /// Lands everything and ends the threads; the last commit may come after it, no `store` may. The
-    /// space kept back is given up, so that the last landing and the last commit have room.
+    /// Ends the cleaner and gives up all space kept back, so that the last landings and commits have
+    /// room: the volume is about to be closed.
+    pub fn end_cleaning(&self) {
+        self.stop(Stop::Cleaner);
+        join(&self.cleaner);
+        self.shared.reserve.give_up(&self.shared.packs);
+    }
+
+    /// Lands everything and ends the threads; the last commit may come after it, no `store` may.
     ///
     /// # Errors
     /// When something could not be landed.
     pub fn close(&self) -> Result<(), BlockError> {
-        self.stop(Stop::Cleaner);
-        join(&self.cleaner);
-        self.shared.reserve.release(&self.shared.packs);
+        self.end_cleaning();
         self.stop(Stop::Close);
         join(&self.pack_thread);
         match self.shared.state.lock().failure.take() {

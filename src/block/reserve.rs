@@ -1,7 +1,8 @@
 //! Space kept back, so that deletes, commits and the cleaner go on when the store is full.
 //!
 //! A file holds it. When the file system is nearly full the file gives it up: what is admitted still
-//! counts it as taken, so only records and the cleaner's copies go there.
+//! counts it as taken, so only records and the cleaner's copies go there. Others can take what was
+//! given up, so the last share of it is kept until the volume is closed.
 
 use crate::base::sync::Mutex;
 use crate::sealed::{PACK_MAX_BYTES, SealedError, SealedPacks};
@@ -18,10 +19,13 @@ const RESERVE_MIN_BYTES: u64 = 4 << 20;
 /// Free space is low below this share of the reserve.
 const LOW_SHARE: u64 = 4;
 
+/// This share of the reserve is given up for the end only: the last landing and the last commit.
+const LAST_SHARE: u64 = 4;
+
 /// The space kept back.
 pub(super) struct Reserve {
     target_bytes: u64,
-    is_held: Mutex<bool>,
+    held_bytes: Mutex<u64>,
 }
 
 impl Reserve {
@@ -33,7 +37,7 @@ impl Reserve {
         let share = packs.size_bytes()? / RESERVE_SHARE;
         let reserve = Self {
             target_bytes: share.clamp(RESERVE_MIN_BYTES, RESERVE_MAX_BYTES),
-            is_held: Mutex::new(false),
+            held_bytes: Mutex::new(0),
         };
         // Without it the volume is full, which whoever writes will learn.
         let _is_held = reserve.try_hold(packs);
@@ -44,30 +48,40 @@ impl Reserve {
     pub(super) fn none() -> Self {
         Self {
             target_bytes: 0,
-            is_held: Mutex::new(true),
+            held_bytes: Mutex::new(0),
         }
     }
 
+    /// Takes all of it; what could be had of it before stays.
     fn try_hold(&self, packs: &SealedPacks) -> bool {
-        let mut is_held = self.is_held.lock();
-        if !*is_held {
-            *is_held = packs.set_reserve(self.target_bytes).is_ok();
-            if !*is_held {
-                // What part of it was there is not kept.
-                *is_held = packs.set_reserve(0).is_err();
-            }
+        let mut held_bytes = self.held_bytes.lock();
+        if *held_bytes < self.target_bytes && packs.set_reserve(self.target_bytes).is_ok() {
+            *held_bytes = self.target_bytes;
         }
-        *is_held
+        if *held_bytes < self.target_bytes {
+            // What part of the rest was there is not kept.
+            drop(packs.set_reserve(*held_bytes));
+        }
+        *held_bytes == self.target_bytes
     }
 
-    /// Gives the space to whoever must go on; false if there was none to give.
+    /// Gives the space to whoever must go on, but for the last share; false if there was none to give.
     pub(super) fn release(&self, packs: &SealedPacks) -> bool {
-        let mut is_held = self.is_held.lock();
-        let had = *is_held && self.target_bytes > 0;
-        if had {
-            *is_held = packs.set_reserve(0).is_err();
+        self.shrink(packs, self.target_bytes / LAST_SHARE)
+    }
+
+    /// Gives all of it up: the volume is being closed.
+    pub(super) fn give_up(&self, packs: &SealedPacks) {
+        self.shrink(packs, 0);
+    }
+
+    fn shrink(&self, packs: &SealedPacks, bytes: u64) -> bool {
+        let mut held_bytes = self.held_bytes.lock();
+        let shrinks = *held_bytes > bytes && packs.set_reserve(bytes).is_ok();
+        if shrinks {
+            *held_bytes = bytes;
         }
-        had && !*is_held
+        shrinks
     }
 
     /// Gives the space up if there are fewer than `bytes` without it.
@@ -87,15 +101,11 @@ impl Reserve {
     /// When the file system cannot be asked.
     pub(super) fn free_bytes(&self, packs: &SealedPacks) -> Result<u64, SealedError> {
         let free = packs.free_bytes()?;
-        let is_held = *self.is_held.lock();
-        if is_held && free < self.target_bytes / LOW_SHARE {
+        let given_up = self.target_bytes - *self.held_bytes.lock();
+        if given_up == 0 && free < self.target_bytes / LOW_SHARE {
             self.release(packs);
         }
-        Ok(if is_held {
-            free
-        } else {
-            free.saturating_sub(self.target_bytes)
-        })
+        Ok(free.saturating_sub(given_up))
     }
 
     /// Takes the space again if there is so much that it need not be given up at once. Returns true if

@@ -129,6 +129,7 @@ impl Fs {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        self.blocks.end_cleaning();
         let flushed = self.data.shutdown();
         let landed = self.blocks.close().map_err(FsError::from);
         let committed = self.core.txn.close().map_err(FsError::from);

@@ -249,7 +249,9 @@ fn the_next_mount_clears_what_killed_processes_left() {
             (!is_alive(worker)).then_some(())
         });
         let dead = fs::write(root.join("more"), "").expect_err("a dead mount");
-        assert_eq!(dead.raw_os_error(), Some(libc::ENOTCONN));
+        // The kernel may not have let go of a request that was on its way.
+        let gone = [Some(libc::ENOTCONN), Some(libc::ECONNABORTED)];
+        assert!(gone.contains(&dead.raw_os_error()), "{dead}");
     }
     let kept = fs::read_to_string(volume.mount().join("file"));
     assert_eq!(kept.expect("a file"), "kept");
