@@ -3,10 +3,12 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{SeekFrom, seek};
 
 use super::served::Served;
+use crate::base::{Clock, SystemClock};
 use crate::fuse::RequestKind::{
     Flush, Fsync, Getattr, Lookup, Lseek, Open, Opendir, Release, Releasedir,
 };
@@ -79,7 +81,9 @@ fn sixteen_fsyncs_in_flight_leave_both_threads_free() {
                 f.sync_all().unwrap();
             });
         }
+        let patience = SystemClock.monotonic() + Duration::from_secs(60);
         while m.count(Fsync) < 16 {
+            assert!(SystemClock.monotonic() < patience, "a thread waits");
             thread::yield_now();
         }
         fs::write(m.path("another"), "answered").unwrap();

@@ -112,6 +112,11 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
+        if thread::panicking() {
+            // What can be taken away is; the test has failed already.
+            drop(unmount(self.dir(), true));
+            return;
+        }
         self.end();
     }
 }
