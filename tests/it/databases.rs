@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::harness::{TestVolume, report, rounds, run, shell, until};
+use crate::harness::{TestVolume, length, report, run, shell, until};
 
 /// A PostgreSQL server with its data in a directory; ends when dropped.
 struct Postgres {
@@ -182,7 +182,7 @@ fn postgresql_loses_no_commit_when_the_worker_is_killed() {
     pg.query("CREATE TABLE t(writer int, n bigint, filler text)");
     let mut lost = 0;
     let mut commits = 0;
-    for round in 0..rounds(2) {
+    for round in 0..length(2, 40) {
         let writer = |w: u32| {
             let sql = format!(
                 "INSERT INTO t SELECT {w}, i, repeat('x', 200) FROM (SELECT :i) AS s(i) RETURNING n;"
@@ -217,7 +217,7 @@ fn postgresql_loses_no_commit_when_the_worker_is_killed() {
     }
     report(&format!(
         "postgresql: {commits} commits noted, {lost} lost in {} kills",
-        rounds(2)
+        length(2, 40)
     ));
     assert_eq!(lost, 0);
     pg.stop();
@@ -239,7 +239,7 @@ fn sqlite_loses_no_commit_when_the_worker_is_killed() {
             60,
         );
         let mut commits = 0;
-        for round in 0..rounds(2) {
+        for round in 0..length(2, 40) {
             let base = u64::from(round) * 1_000_000;
             let script = format!(
                 "i={base}; (echo 'PRAGMA journal_mode={journal}; PRAGMA synchronous=FULL;'; while :; do i=$((i+1)); echo \"INSERT INTO t VALUES($i, hex(randomblob(300))); SELECT $i;\"; done) | exec stdbuf -oL sqlite3 -bail {}/{dir}/db",
@@ -273,7 +273,7 @@ fn sqlite_loses_no_commit_when_the_worker_is_killed() {
         }
         report(&format!(
             "sqlite, {journal}: {commits} commits noted, none lost in {} kills",
-            rounds(2)
+            length(2, 40)
         ));
         v.umount();
     }

@@ -105,10 +105,13 @@ pub fn report(line: &str) {
     writeln!(std::io::stderr(), "{line}").expect("stderr is open");
 }
 
-/// Returns how often a random test runs: `few` times, or as often as `.ci/long` asks for.
-pub fn rounds(few: u32) -> u32 {
-    let asked = std::env::var("COFFER_TEST_ROUNDS").ok();
-    asked.map_or(few, |n| n.parse().expect("COFFER_TEST_ROUNDS is a number"))
+/// Returns how much a test does: `short` in the gate, `long` under `.ci/long`.
+pub fn length<T>(short: T, long: T) -> T {
+    if std::env::var_os("COFFER_TEST_LONG").is_some() {
+        long
+    } else {
+        short
+    }
 }
 
 /// Asserts that no file below `dir` holds `needle`, plain, reversed, in hex or as UTF-16.

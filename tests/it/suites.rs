@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-use crate::harness::{TestVolume, report, rounds, run, shell};
+use crate::harness::{TestVolume, length, report, run, shell};
 
 /// Cases of pjdfstest that cannot pass, each with its reason.
 const KNOWN_FAILURES: &[(&str, &str)] = &[];
@@ -49,7 +49,7 @@ fn fsx_finds_no_difference() {
         truncate = 3",
     )
     .expect("own directory");
-    let operations = 10_000 * rounds(1);
+    let operations = length(10_000, 200_000);
     for seed in 1..=2 {
         let mut c = Command::new(&fsx);
         c.args(["-N", &operations.to_string(), "-S", &seed.to_string(), "-f"]);
@@ -57,7 +57,7 @@ fn fsx_finds_no_difference() {
             .arg("-P")
             .arg(v.scratch())
             .arg(root.join("fsx"));
-        run(&c, 300 * u64::from(rounds(1))).ok();
+        run(&c, length(300, 6000)).ok();
         report(&format!(
             "fsx: {operations} operations, seed {seed}, no difference"
         ));

@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::harness::{TestVolume, coffer, report, rounds, run};
+use crate::harness::{TestVolume, coffer, length, report, run};
 use reference::{Entry, Kind, Reference, Tree, parent, same};
 
 /// Operations of one run.
@@ -357,7 +357,7 @@ impl Drop for Seed {
 fn random_operations_match_the_reference() {
     let given = std::env::var("COFFER_TEST_SEED").ok();
     let given = given.map(|s| s.parse().expect("COFFER_TEST_SEED is a number"));
-    for round in 0..rounds(2) {
+    for round in 0..length(2, 40) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.expect("after 1970").as_nanos().to_le_bytes();
         let first = u64::from_le_bytes(now[..8].try_into().expect("eight bytes"));
