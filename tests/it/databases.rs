@@ -182,7 +182,7 @@ fn postgresql_loses_no_commit_when_the_worker_is_killed() {
     pg.query("CREATE TABLE t(writer int, n bigint, filler text)");
     let mut lost = 0;
     let mut commits = 0;
-    for round in 0..length(2, 40) {
+    for round in 0..length(2_u32, 40) {
         let writer = |w: u32| {
             let sql = format!(
                 "INSERT INTO t SELECT {w}, i, repeat('x', 200) FROM (SELECT :i) AS s(i) RETURNING n;"
@@ -239,7 +239,7 @@ fn sqlite_loses_no_commit_when_the_worker_is_killed() {
             60,
         );
         let mut commits = 0;
-        for round in 0..length(2, 40) {
+        for round in 0..length(2_u32, 40) {
             let base = u64::from(round) * 1_000_000;
             let script = format!(
                 "i={base}; (echo 'PRAGMA journal_mode={journal}; PRAGMA synchronous=FULL;'; while :; do i=$((i+1)); echo \"INSERT INTO t VALUES($i, hex(randomblob(300))); SELECT $i;\"; done) | exec stdbuf -oL sqlite3 -bail {}/{dir}/db",
