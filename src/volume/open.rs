@@ -264,7 +264,9 @@ impl Volume<Open> {
         Ok(())
     }
 
-    pub(super) fn fs(&self) -> &Arc<Fs> {
+    /// Returns the file system of the volume.
+    #[must_use]
+    pub fn fs(&self) -> &Arc<Fs> {
         &self.state.fs
     }
 

@@ -178,6 +178,17 @@ impl TestVolume {
     /// Creates a volume with these arguments of `coffer init`.
     #[track_caller]
     pub fn with(init: &[&str]) -> Self {
+        Self::make(None, init)
+    }
+
+    /// The same with the volume in this place; one that is there already is taken as it is.
+    #[track_caller]
+    pub fn in_place(volume: &Path, init: &[&str]) -> Self {
+        Self::make(Some(volume), init)
+    }
+
+    #[track_caller]
+    fn make(volume: Option<&Path>, init: &[&str]) -> Self {
         assert!(Path::new("/dev/fuse").exists(), "/dev/fuse is missing");
         let dir = tempfile::Builder::new()
             .prefix("coffer-it-")
@@ -188,8 +199,11 @@ impl TestVolume {
         fs::write(&secret, format!("{PASSPHRASE}\n")).expect("own directory");
         fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("own directory");
         fs::create_dir(dir.path().join("mnt")).expect("own directory");
-        let volume = dir.path().join("volume");
+        let volume = volume.map_or_else(|| dir.path().join("volume"), Path::to_path_buf);
         let new = Self { dir, volume };
+        if new.volume.exists() {
+            return new;
+        }
         let secret = new.secret();
         let mut command = coffer(["init", "--secret", &secret]);
         if !init.contains(&"--kdf") {
@@ -268,6 +282,17 @@ impl TestVolume {
         let mut command = coffer(["info", "--json"]);
         command.arg(self.root());
         serde_json::from_str(&run(&command, LIMIT_S).ok()).expect("info prints one document")
+    }
+
+    /// Returns the id of the volume.
+    #[track_caller]
+    pub fn id(&self) -> String {
+        let mut command = coffer(["info", "--json"]);
+        command.arg(&self.volume);
+        let printed = run(&command, LIMIT_S).ok();
+        let info: Value = serde_json::from_str(&printed).expect("info prints one document");
+        let id = info["volume_id"].as_str();
+        id.unwrap_or_else(|| panic!("no id in {info}")).to_owned()
     }
 
     /// Returns the process that serves the mount.

@@ -4,6 +4,7 @@
 mod cli;
 mod cli_errors;
 mod databases;
+mod dice;
 mod docker;
 mod full;
 mod git;
@@ -11,6 +12,7 @@ mod harness;
 mod limits;
 mod model;
 mod mount;
+mod powercut;
 mod processes;
 mod secrets;
 mod space;

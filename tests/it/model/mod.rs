@@ -10,6 +10,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::dice::Dice;
 use crate::harness::{TestVolume, coffer, length, report, run};
 use reference::{Entry, Kind, Reference, Tree, parent, same};
 
@@ -18,32 +19,6 @@ const OPERATIONS: u64 = 600;
 
 /// Largest file, in bytes: several chunks of the smallest size.
 const FILE_MAX_BYTES: u64 = 100_000;
-
-/// A sequence of numbers that a seed decides: splitmix64.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Returns a number below `n`.
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn size(&mut self, n: u64) -> usize {
-        usize::try_from(self.below(n)).expect("files are small")
-    }
-
-    fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
-        let len = u64::try_from(from.len()).expect("lists are short");
-        (len > 0).then(|| from[self.size(len)].clone())
-    }
-}
 
 struct Run {
     volume: TestVolume,
@@ -93,7 +68,7 @@ impl Run {
             volume,
             root,
             reference: Reference::default(),
-            dice: Dice(seed),
+            dice: Dice::new(seed),
             kills: 0,
         }
     }
