@@ -1,6 +1,7 @@
 //! Reads: dirty pages over a dirty base over the committed contents.
 
 use crate::base::{ChunkIx, ContentId, Ino, PAGE_BYTES};
+use crate::block::BlockError;
 use crate::fs::FsError;
 
 use super::Data;
@@ -18,6 +19,34 @@ enum Under {
     Block(ContentId),
     /// The dirty pages cover all that is wanted.
     Nothing,
+}
+
+/// Why a range could not be read. A block's error becomes one of the file system, which logs it, only
+/// when it is returned: without the file's lock an overwrite may have taken the block away.
+pub(super) enum Unread {
+    Block(BlockError),
+    Other(FsError),
+}
+
+impl From<BlockError> for Unread {
+    fn from(e: BlockError) -> Self {
+        Self::Block(e)
+    }
+}
+
+impl From<FsError> for Unread {
+    fn from(e: FsError) -> Self {
+        Self::Other(e)
+    }
+}
+
+impl From<Unread> for FsError {
+    fn from(e: Unread) -> Self {
+        match e {
+            Unread::Block(e) => e.into(),
+            Unread::Other(e) => e,
+        }
+    }
 }
 
 impl Data {
@@ -64,7 +93,7 @@ impl Data {
         self.with_file(ino, |f| self.read_locked(ino, f, part.chunk, part.at, out))?
     }
 
-    fn read_unlocked(&self, ino: Ino, part: Part, out: &mut [u8]) -> Result<(), FsError> {
+    pub(super) fn read_unlocked(&self, ino: Ino, part: Part, out: &mut [u8]) -> Result<(), Unread> {
         let dirty = self
             .files
             .with_dirty(ino, |f| plan(f, part.chunk, part.at, out));
@@ -82,7 +111,7 @@ impl Data {
         under: &Under,
         over: &Over,
         out: &mut [u8],
-    ) -> Result<(), FsError> {
+    ) -> Result<(), Unread> {
         self.read_under(ino, chunk, at, under, out)?;
         for (page, data) in over {
             lay(out, at, *page, data);
@@ -97,7 +126,7 @@ impl Data {
         at: usize,
         under: &Under,
         out: &mut [u8],
-    ) -> Result<(), FsError> {
+    ) -> Result<(), Unread> {
         match under {
             Under::Nothing => {}
             Under::Hole => out.fill(0),
@@ -120,7 +149,7 @@ impl Data {
         out: &mut [u8],
     ) -> Result<(), FsError> {
         let (under, over) = plan(file, chunk, at, out);
-        self.compose(ino, chunk, at, &under, &over, out)
+        Ok(self.compose(ino, chunk, at, &under, &over, out)?)
     }
 }
 

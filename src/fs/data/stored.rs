@@ -6,6 +6,7 @@ use crate::fs::FsError;
 use crate::meta::{Extents, Inode, InodeFlags, PageRecord, Source};
 
 use super::Data;
+use super::read::Unread;
 
 impl Data {
     /// Returns the extents of a group as the groups hold them. A file without extent records has at
@@ -44,7 +45,7 @@ impl Data {
         chunk: ChunkIx,
         at: usize,
         out: &mut [u8],
-    ) -> Result<(), FsError> {
+    ) -> Result<(), Unread> {
         let inode = self.core.inode(ino)?;
         let (group, slot) = self.geometry.slot(chunk);
         let txn = &*self.core.txn;

@@ -1,8 +1,11 @@
 //! Stores that fail, and fsyncs that overlap with writes.
 
-use super::{R, noise, truncate};
+use super::{R, noise, stored, truncate};
 use crate::base::{Ino, PAGE_BYTES};
+use crate::block::BlockError;
+use crate::format::key::{Key, Letter};
 use crate::fs::FsError;
+use crate::fs::data::read::Unread;
 use crate::fs::tests::{CHUNK, Volume};
 use crate::kv::faulty::Call;
 
@@ -97,4 +100,25 @@ fn an_fsync_waits_only_for_what_was_written_before_it() {
     }
     assert!(!v.data.is_dirty(f));
     assert!(v.contents(f) == [noise(1, CHUNK), noise(2, CHUNK)].concat());
+}
+
+/// Symptom: the log told of a missing block, and every read was right. A reader without the file's lock
+/// had come upon a block that an overwrite had just taken away, logged it, and read again.
+#[test]
+fn the_error_of_a_block_is_told_only_when_it_is_returned() {
+    let mut v = Volume::new();
+    let f = stored(&v, b"f", &noise(1, CHUNK));
+    let mut op = v.core.txn.begin().unwrap();
+    let all = Key::new(Letter::Block, &[]);
+    for (key, _) in op.scan(&all, &all.prefix_end(), 9).unwrap() {
+        op.delete(key);
+    }
+    drop(op);
+    v.reopen();
+    let part = v.data.geometry.parts(0, 10).next().unwrap();
+    let tried = v.data.read_unlocked(f, part, &mut [0; 10]);
+    let code = "C-MISSING";
+    assert!(matches!(tried, Err(Unread::Block(BlockError::Damaged { code: c, .. })) if c == code));
+    let read = v.data.read(f, 0, 10, &mut Vec::new());
+    assert!(matches!(read, Err(FsError::Io(c)) if c == code));
 }
