@@ -297,18 +297,15 @@ impl Image {
 
     /// Returns every file with its path, for whoever wants to look at it.
     pub fn paths(&self) -> Vec<(String, &File)> {
+        let mut dirs = HashMap::from([(ROOT, String::new())]);
         let mut out = Vec::new();
-        let mut todo = vec![(ROOT, String::new())];
-        while let Some((dir, at)) = todo.pop() {
-            for (name, ino) in self.dirs.get(&dir).into_iter().flatten() {
-                let path = format!("{at}{name}");
-                match self.node(*ino) {
-                    Some(Node::Dir(_)) => todo.push((*ino, format!("{path}/"))),
-                    Some(Node::File(f)) => out.push((path, f)),
-                    None => {}
-                }
+        self.each(&mut |dir, name, ino| {
+            let path = format!("{}{name}", dirs[&dir]);
+            match self.node(ino) {
+                Some(Node::File(f)) => out.push((path, f)),
+                _ => drop(dirs.insert(ino, format!("{path}/"))),
             }
-        }
+        });
         out
     }
 }

@@ -11,10 +11,12 @@
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use super::disk::{File, PAGE, long, size};
+use super::notes::{Moment, Note};
 use crate::dice::Dice;
 
 /// A file, directory or symlink: the number of its inode, which the volume keeps.
@@ -61,6 +63,9 @@ pub fn fingerprint(bytes: &[u8]) -> u64 {
 /// All paths below the root, without a slash at the front.
 pub type Tree = BTreeMap<String, Entry>;
 
+/// What a volume shows: its tree, and the contents of its files.
+pub type Contents = (Tree, BTreeMap<Id, File>);
+
 /// What a program did.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Act {
@@ -88,6 +93,8 @@ pub enum Act {
         id: Id,
         offset: u64,
         data: Filling,
+        /// With O_DSYNC.
+        is_synced: bool,
     },
     Resize {
         id: Id,
@@ -98,6 +105,12 @@ pub enum Act {
         offset: u64,
         len: u64,
     },
+    /// copy_file_range(2).
+    Copy {
+        from: (Id, u64),
+        to: (Id, u64),
+        len: u64,
+    },
     /// A sync of one file or directory.
     Sync {
         id: Id,
@@ -106,8 +119,8 @@ pub enum Act {
     SyncAll,
 }
 
-/// Does what an operation does to the tree; false if it is none of those.
-pub fn alter(tree: &mut Tree, act: &Act) -> bool {
+/// Does what an operation does to the tree.
+pub fn alter(tree: &mut Tree, act: &Act) {
     match act {
         Act::Make { path, entry } => {
             tree.insert(path.clone(), entry.clone());
@@ -137,21 +150,56 @@ pub fn alter(tree: &mut Tree, act: &Act) -> bool {
             let value = value.map(|v| fingerprint(&v.bytes()));
             same.for_each(|e| e.xattr = value);
         }
-        _ => return false,
+        _ => {}
     }
-    true
+}
+
+impl Act {
+    /// Returns the file whose contents it changes.
+    pub fn changes(&self) -> Option<Id> {
+        match self {
+            Self::Write { id, .. } | Self::Resize { id, .. } | Self::Punch { id, .. } => Some(*id),
+            Self::Copy { to, .. } => Some(to.0),
+            _ => None,
+        }
+    }
+
+    fn is_sync(&self) -> bool {
+        match self {
+            Self::Sync { .. } | Self::SyncAll => true,
+            Self::Write { is_synced, .. } => *is_synced,
+            _ => false,
+        }
+    }
+
+    /// Returns the bytes it writes, and where to; `contents` are those of a file before it.
+    fn written<'a>(&self, contents: impl Fn(Id) -> Option<&'a File>) -> Option<(u64, Vec<u8>)> {
+        match self {
+            Self::Write { offset, data, .. } => Some((*offset, data.bytes())),
+            Self::Copy { from, to, len } => {
+                let mut bytes = Vec::new();
+                if let Some(file) = contents(from.0) {
+                    file.read(from.1, size(*len), &mut bytes);
+                }
+                Some((to.1, bytes))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Does what an operation does to the contents of a file, and returns the pages it touches.
-pub fn change(file: &mut File, act: &Act) -> std::ops::Range<usize> {
+pub fn change(file: &mut File, act: &Act, written: Option<(u64, Vec<u8>)>) -> Range<usize> {
     let pages = |from: u64, to: u64| size(from) / PAGE..size(to).div_ceil(PAGE);
-    match act {
-        Act::Write { offset, data, .. } => {
-            let bytes = data.bytes();
-            let from = file.len.min(*offset);
-            file.write(*offset, &bytes);
-            pages(from, offset + long(bytes.len()))
+    if let Some((offset, bytes)) = written {
+        if bytes.is_empty() {
+            return 0..0;
         }
+        let from = file.len.min(offset);
+        file.write(offset, &bytes);
+        return pages(from, offset + long(bytes.len()));
+    }
+    match act {
         Act::Resize { len, .. } => {
             let (from, to) = (file.len.min(*len), file.len.max(*len));
             file.resize(*len);
@@ -164,14 +212,6 @@ pub fn change(file: &mut File, act: &Act) -> std::ops::Range<usize> {
         }
         _ => 0..0,
     }
-}
-
-/// An act, and where the trace stood when it began and when it had returned.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Note {
-    pub begin: usize,
-    pub end: usize,
-    pub act: Act,
 }
 
 /// A tree, from which act on it was there.
@@ -205,9 +245,9 @@ fn prune<T>(versions: &mut Vec<(usize, T)>, floor: usize) {
 }
 
 impl Content {
-    fn change(&mut self, act: usize, what: &Act) {
+    fn change(&mut self, act: usize, what: &Act, written: Option<(u64, Vec<u8>)>) {
         let mut next = self.now.clone();
-        let touched = change(&mut next, what);
+        let touched = change(&mut next, what, written);
         if self.sizes.is_empty() {
             self.sizes.push((0, self.now.len));
         }
@@ -273,35 +313,39 @@ fn bytes(page: Option<&[u8; PAGE]>, len: usize) -> &[u8] {
     &page.unwrap_or(ZEROS)[..len]
 }
 
+/// What a sync in progress will have made durable.
+struct Covered {
+    /// The newest act on the tree that had returned when it began.
+    tree: usize,
+    /// Acts on contents that had not, by their files.
+    pending: BTreeMap<Id, usize>,
+}
+
 /// What is promised at one position of the trace.
 pub struct History {
     notes: Vec<Note>,
-    /// Positions at which acts begin and return, in order; of equal ones those that return first.
-    moments: Vec<(usize, bool, usize)>,
+    /// When acts begin (true) and return, in order.
+    moments: Vec<(Moment, bool, usize)>,
     next: usize,
     trees: Vec<Version>,
     contents: BTreeMap<Id, Content>,
     /// The newest act on the tree that has returned.
     returned: usize,
-    /// By syncs in progress: what had returned when each began.
-    covered: BTreeMap<usize, usize>,
+    /// Acts on contents in progress.
+    pending: BTreeMap<Id, usize>,
+    /// Syncs in progress.
+    covered: BTreeMap<usize, Covered>,
 }
 
 impl History {
-    pub fn new(notes: Vec<Note>) -> Self {
-        let begins = notes
-            .iter()
-            .enumerate()
-            .map(|(n, note)| (note.begin, true, n + 1));
-        let ends = notes
-            .iter()
-            .enumerate()
-            .map(|(n, note)| (note.end, false, n + 1));
-        let mut moments: Vec<_> = begins.chain(ends).collect();
-        // An act without operations begins and returns at one position.
-        moments.sort_by_key(|(at, begins, act)| (*at, *act, !*begins));
+    pub fn new(notes: &[Note]) -> Self {
+        let mut moments = Vec::new();
+        for (n, note) in notes.iter().enumerate() {
+            moments.extend([(note.begin, true, n + 1), (note.end, false, n + 1)]);
+        }
+        moments.sort_unstable();
         Self {
-            notes,
+            notes: notes.to_vec(),
             moments,
             next: 0,
             trees: vec![Version {
@@ -311,6 +355,7 @@ impl History {
             }],
             contents: BTreeMap::new(),
             returned: 0,
+            pending: BTreeMap::new(),
             covered: BTreeMap::new(),
         }
     }
@@ -318,53 +363,68 @@ impl History {
     /// Goes on to a cut after `at` operations.
     pub fn advance(&mut self, at: usize) {
         while let Some((moment, begins, act)) = self.moments.get(self.next).copied() {
-            if moment > at {
+            if moment.at > at {
                 return;
             }
             self.next += 1;
+            let what = self.notes[act - 1].act.clone();
             if begins {
-                self.begin(act);
+                self.begin(act, &what);
             } else {
-                self.end(act);
+                self.end(act, &what);
             }
         }
     }
 
-    fn begin(&mut self, act: usize) {
-        let what = &self.notes[act - 1].act;
-        let newest = &self.trees.last().expect("there is always one").tree;
-        let mut tree = newest.clone();
-        let brings = match what {
-            Act::Rename { from, .. } => newest.get(from).map(|e| e.id),
-            _ => None,
-        };
-        if alter(&mut tree, what) {
+    fn begin(&mut self, act: usize, what: &Act) {
+        if let Some(id) = what.changes() {
+            let contents = |id| self.contents.get(&id).map(|c| &c.now);
+            let written = what.written(contents);
+            let content = self.contents.entry(id).or_default();
+            content.change(act, what, written);
+            self.pending.insert(id, act);
+        }
+        if what.is_sync() {
+            let covered = Covered {
+                tree: self.returned,
+                pending: self.pending.clone(),
+            };
+            self.covered.insert(act, covered);
+        } else if what.changes().is_none() {
+            let newest = &self.trees.last().expect("there is always one").tree;
+            let brings = match what {
+                Act::Rename { from, .. } => newest.get(from).map(|e| e.id),
+                _ => None,
+            };
+            let mut tree = newest.clone();
+            alter(&mut tree, what);
             self.trees.push(Version { act, tree, brings });
         }
-        match what {
-            Act::Write { id, .. } | Act::Resize { id, .. } | Act::Punch { id, .. } => {
-                self.contents.entry(*id).or_default().change(act, what);
-            }
-            Act::Sync { .. } | Act::SyncAll => {
-                self.covered.insert(act, self.returned);
-            }
-            _ => {}
-        }
     }
 
-    fn end(&mut self, act: usize) {
-        if let Some(covered) = self.covered.remove(&act) {
-            self.settle_trees(covered);
+    fn end(&mut self, act: usize, what: &Act) {
+        let changes = what.changes();
+        if let Some(id) = changes {
+            self.pending.remove(&id);
         }
-        match &self.notes[act - 1].act {
-            Act::Sync { id } => {
-                if let Some(content) = self.contents.get_mut(id) {
+        let Some(covered) = self.covered.remove(&act) else {
+            if changes.is_none() {
+                self.returned = act;
+            }
+            return;
+        };
+        self.settle_trees(covered.tree);
+        for (id, content) in &mut self.contents {
+            match what {
+                Act::SyncAll => {
+                    let pending = covered.pending.get(id).map(|act| act - 1);
+                    content.settle(pending.unwrap_or(act));
+                }
+                Act::Sync { id: synced } | Act::Write { id: synced, .. } if synced == id => {
                     content.settle(act);
                 }
+                _ => {}
             }
-            Act::SyncAll => self.contents.values_mut().for_each(|c| c.settle(act)),
-            Act::Write { .. } | Act::Resize { .. } | Act::Punch { .. } => {}
-            _ => self.returned = act,
         }
     }
 
@@ -382,12 +442,11 @@ impl History {
     }
 
     /// Says why a volume cannot be what a cut has left here.
-    pub fn refute(&self, tree: &Tree, files: &BTreeMap<Id, File>) -> Option<String> {
-        let Some(found) = self.trees.iter().position(|v| v.tree == *tree) else {
-            return Some(self.differs(tree));
-        };
+    pub fn refute(&self, (tree, files): Contents) -> Result<(), String> {
+        let found = self.trees.iter().position(|v| v.tree == tree);
+        let found = found.ok_or_else(|| self.differs(&tree))?;
         let (seen, _) = self.trees.split_at(found + 1);
-        files.iter().find_map(|(id, real)| {
+        let wrong = files.iter().find_map(|(id, real)| {
             let nothing = Content::default();
             let content = self.contents.get(id).unwrap_or(&nothing);
             let brought = seen.iter().filter(|v| v.brings == Some(*id)).map(|v| v.act);
@@ -395,7 +454,8 @@ impl History {
             let path = tree.iter().find(|(_, e)| e.id == *id).map(|(p, _)| p);
             let why = content.refute(real, floor)?;
             Some(format!("{path:?} (inode {id}): {why}"))
-        })
+        });
+        wrong.map_or(Ok(()), Err)
     }
 
     /// Compares a tree with the nearest version.

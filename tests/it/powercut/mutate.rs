@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::Recording;
 use super::disk::{Ino, Op, ROOT, Trace};
+use super::recording::Recording;
 
 /// A disk has no file of this number.
 const NOBODY: Ino = 0;
@@ -57,7 +57,6 @@ fn paths(recording: &Recording) -> HashMap<Ino, String> {
         };
         paths.entry(ino).or_insert(path);
     };
-    recording.start.each(&mut add);
     for op in &recording.trace.ops {
         if let Op::Create { slot, ino, .. } = op {
             add(slot.dir, &slot.name, *ino);
@@ -84,11 +83,11 @@ impl Recording {
             }
         }
         let mutated = Self {
+            seed: self.seed,
             trace,
-            start: self.start.clone(),
+            made: self.made,
             notes: self.notes.clone(),
             volume_id: self.volume_id.clone(),
-            ..*self
         };
         (mutated, forgotten)
     }

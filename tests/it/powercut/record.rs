@@ -23,6 +23,7 @@ use fuser::{
 use rustix::mount::UnmountFlags;
 
 use super::disk::{Image, Ino, Node, Op, Slot, Trace, long};
+use super::notes::Moment;
 
 /// The kernel may keep all it knows: nothing changes but through it.
 const KEEP: Duration = Duration::from_secs(1 << 30);
@@ -37,6 +38,7 @@ struct Recorder {
     image: Image,
     trace: Trace,
     next: Ino,
+    ticks: u64,
 }
 
 /// A disk that records what is done to it.
@@ -51,6 +53,7 @@ impl Disk {
             image,
             trace: Trace::default(),
             next,
+            ticks: 0,
         })))
     }
 
@@ -58,17 +61,22 @@ impl Disk {
         self.0.lock().expect("nobody fails while recording")
     }
 
-    /// Returns the number of operations recorded.
-    pub fn position(&self) -> usize {
-        self.lock().trace.ops.len()
+    /// Returns the present.
+    pub fn moment(&self) -> Moment {
+        let mut recorder = self.lock();
+        recorder.ticks += 1;
+        Moment {
+            at: recorder.trace.ops.len(),
+            tick: recorder.ticks,
+        }
     }
 
-    /// Returns what lies on the disk now.
-    pub fn image(&self) -> Image {
-        self.lock().image.clone()
+    /// Returns how many operations fulfil a condition.
+    pub fn count(&self, wanted: impl Fn(&Op) -> bool) -> usize {
+        self.lock().trace.ops.iter().filter(|op| wanted(op)).count()
     }
 
-    /// Takes the trace and begins a new one.
+    /// Takes the trace.
     pub fn take_trace(&self) -> Trace {
         std::mem::take(&mut self.lock().trace)
     }

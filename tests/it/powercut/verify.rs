@@ -7,18 +7,20 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use coffer::base::Ino;
-use coffer::fs::{Attr, FileKind, Fs, FsError};
+use coffer::fs::{Attr, Caller, Done, FileKind, Fs, FsError, WriteFlags};
 use coffer::volume::{Access, SecretBytes, Volume};
 
 use super::disk::File;
-use super::expect::{Entry, Id, Kind, Tree, XATTR, fingerprint};
+use super::expect::{Contents, Entry, Kind, Tree, XATTR, fingerprint};
+use super::record::Disk;
+use crate::dice::Dice;
 use crate::harness::{Outcome, PASSPHRASE, TestVolume, coffer, run};
 
 /// Bytes read at once.
 const READ_BYTES: u32 = 1 << 20;
 
-/// What a volume shows: its tree, and the contents of its files.
-pub type Contents = (Tree, BTreeMap<Id, File>);
+/// Files that are made after a power cut.
+const LATER_FILES: u64 = 4;
 
 /// Forgets what this boot has seen of a volume: the power was gone.
 pub fn forget_boot(volume_id: &str) {
@@ -28,16 +30,90 @@ pub fn forget_boot(volume_id: &str) {
     }
 }
 
-/// Opens a volume with the library, reads everything and closes it.
-pub fn open_and_read(volume: &Path) -> Result<Contents, String> {
+/// Opens a volume with the library, does `f` and closes it.
+fn opened<T>(volume: &Path, f: impl FnOnce(&Fs) -> Result<T, String>) -> Result<T, String> {
     let secret = SecretBytes::copy_of(PASSPHRASE.as_bytes()).expect("memory for a secret");
     let opened = Volume::open(volume).and_then(|v| v.unlock(&secret, Access::ReadWrite));
     let volume = opened.map_err(|e| format!("it does not open: {e:?}"))?;
-    let contents = read_all(volume.fs());
+    let done = f(volume.fs());
     let closed = volume.close();
-    let contents = contents?;
+    let done = done?;
     closed.map_err(|e| format!("it does not close: {e:?}"))?;
-    Ok(contents)
+    Ok(done)
+}
+
+/// Opens a volume with the library, reads everything and closes it.
+pub fn open_and_read(volume: &Path) -> Result<Contents, String> {
+    opened(volume, read_all)
+}
+
+/// A file that was made after a power cut.
+pub struct Later {
+    name: String,
+    bytes: Vec<u8>,
+    /// Where the trace stood when it was synced.
+    synced: usize,
+}
+
+impl Later {
+    /// Takes the file out of what a volume shows after the next cut, at this position: it must be
+    /// there once it was synced.
+    pub fn take_from(&self, contents: &mut Contents, at: usize) -> Result<(), String> {
+        let (tree, files) = contents;
+        let entry = tree.remove(&self.name);
+        let file = entry.and_then(|e| files.remove(&e.id));
+        if at < self.synced {
+            return Ok(());
+        }
+        let file = file.ok_or_else(|| format!("{} was synced and is not there", self.name))?;
+        let mut bytes = Vec::new();
+        file.read(0, self.bytes.len() + 1, &mut bytes);
+        match bytes == self.bytes {
+            true => Ok(()),
+            false => Err(format!("{} was synced and is not as it was", self.name)),
+        }
+    }
+}
+
+/// The same, and makes some files, each of which is synced; they are added to `later`.
+pub fn open_and_use(
+    volume: &Path,
+    disk: &Disk,
+    later: &mut Vec<Later>,
+) -> Result<Contents, String> {
+    opened(volume, |fs| {
+        let contents = read_all(fs)?;
+        for n in 0..LATER_FILES {
+            let name = format!("later{n}");
+            let bytes = Dice::new(n).bytes(usize::try_from(n * 9_000).expect("small"));
+            make(fs, &name, &bytes).map_err(|e| format!("making {name}: {e}"))?;
+            later.push(Later {
+                name,
+                bytes,
+                synced: disk.moment().at,
+            });
+        }
+        Ok(contents)
+    })
+}
+
+/// Makes a file in the root and syncs it.
+fn make(fs: &Fs, name: &str, bytes: &[u8]) -> Result<(), FsError> {
+    let who = Caller { uid: 0, gid: 0 };
+    let mode = libc::S_IFREG | 0o600;
+    let ino = fs.mknod(who, Ino::ROOT, name.as_bytes(), mode, 0, 0)?.ino;
+    let flags = WriteFlags::default();
+    wait(|done| fs.write(who, ino, 0, bytes, flags, done))?;
+    wait(|done| fs.fsync(ino, false, done))
+}
+
+/// Calls `f`, which answers later, and waits for the answer.
+fn wait<T: Send + 'static>(f: impl FnOnce(Done<T>)) -> Result<T, FsError> {
+    let (tx, rx) = std::sync::mpsc::sync_channel(1);
+    f(Box::new(move |answer| {
+        tx.send(answer).expect("it is awaited");
+    }));
+    rx.recv().expect("every call is answered")
 }
 
 /// Mounts a volume with the real binary, reads everything and unmounts it.
