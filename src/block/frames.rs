@@ -1,7 +1,6 @@
-//! Between a chunk and its sealed frames: compression, sealing, and the way back.
+//! Between a chunk and its sealed frames: cutting, sealing, and the way back.
 //!
-//! Each frame is encoded by itself, and only if that makes it at least 1/16 shorter. Nothing here
-//! holds a lock while it works: each call borrows a workspace of its own.
+//! Nothing here holds a lock while it works: each call borrows a workspace of its own.
 
 use crate::base::ContentId;
 use crate::base::sync::Mutex;
@@ -9,16 +8,8 @@ use crate::crypto::{FRAME_OVERHEAD_BYTES, FramePlace, FramePlain};
 use crate::format::blockref::{Encoding, FRAMES_MAX, Frame, Place, Shape};
 use crate::sealed::{SealedError, SealedPacks};
 
-use super::{BlockError, Compression};
-
-use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into};
-use zstd::bulk::{Compressor, Decompressor};
-
-/// Level of zstd: the default, above which time grows faster than size shrinks.
-const ZSTD_LEVEL: i32 = 3;
-
-/// A frame is tried on its first eighth: if that does not shrink, the rest hardly will.
-const PROBE_SHARE: usize = 8;
+use super::BlockError;
+use super::codec::{Codec, Compression};
 
 /// Workspaces kept for the next call; more threads than that allocate theirs anew.
 const IDLE_MAX: usize = 8;
@@ -33,9 +24,7 @@ pub(super) struct SealedBlock {
 /// Buffers and tables that one call uses.
 #[derive(Default)]
 pub(super) struct Workspace {
-    lz4: CompressTable,
-    compressor: Option<Compressor<'static>>,
-    decompressor: Option<Decompressor<'static>>,
+    codec: Codec,
     /// Encoded frames, one after the other; or the sealed bytes read.
     pub(super) bytes: Vec<u8>,
 }
@@ -58,40 +47,6 @@ impl Workspaces {
 }
 
 impl Workspace {
-    /// Encodes one frame behind what `bytes` holds; returns the length, or none if it is better left
-    /// as it is. With `likely` it is not probed first.
-    fn encode(&mut self, how: Compression, raw: &[u8], likely: bool) -> Option<(Encoding, usize)> {
-        if how == Compression::None {
-            return None;
-        }
-        let at = self.bytes.len();
-        let worst = lz4_flex::block::get_maximum_output_size(raw.len());
-        self.bytes.resize(at + worst, 0);
-        let (lz4, out) = (&mut self.lz4, self.bytes.get_mut(at..)?);
-        let short_enough = |n: usize, of: usize| n <= of - of / 16;
-        let probe = raw.get(..raw.len() / PROBE_SHARE).unwrap_or_default();
-        let shrinks = |n: Result<usize, _>| n.is_ok_and(|n| short_enough(n, probe.len()));
-        let promising = likely || shrinks(compress_into_with_table(probe, out, lz4));
-        let found = match how {
-            _ if !promising => None,
-            Compression::Zstd => {
-                if self.compressor.is_none() {
-                    self.compressor = Compressor::new(ZSTD_LEVEL).ok();
-                }
-                let zstd = self.compressor.as_mut();
-                let n = zstd.and_then(|z| z.compress_to_buffer(raw, out).ok());
-                n.map(|n| (Encoding::Zstd, n))
-            }
-            _ => {
-                let n = compress_into_with_table(raw, out, lz4).ok();
-                n.map(|n| (Encoding::Lz4, n))
-            }
-        };
-        let found = found.filter(|(_, n)| short_enough(*n, raw.len()));
-        self.bytes.truncate(at + found.map_or(0, |(_, n)| n));
-        found
-    }
-
     /// Compresses and seals a chunk in frames of `2^frame_shift` bytes.
     pub(super) fn seal(
         &mut self,
@@ -109,7 +64,7 @@ impl Workspace {
         // What comes after a frame that shrank most likely shrinks too.
         let mut likely = false;
         for (raw, end) in chunk.chunks(1 << frame_shift).zip(&mut ends) {
-            let found = self.encode(how, raw, likely);
+            let found = self.codec.encode(how, raw, likely, &mut self.bytes);
             likely = found.is_some();
             *end = found.map(|(encoding, _)| (encoding, self.bytes.len()));
         }
@@ -192,22 +147,7 @@ impl Workspace {
         let stored = packs
             .open(block.place(), sealed)
             .map_err(|e| block.damage(e))?;
-        let len = match frame.encoding {
-            Encoding::Raw if stored.len() == out.len() => {
-                out.copy_from_slice(stored);
-                Some(out.len())
-            }
-            Encoding::Raw => None,
-            Encoding::Lz4 => decompress_into(stored, out).ok(),
-            Encoding::Zstd => {
-                if self.decompressor.is_none() {
-                    self.decompressor = Decompressor::new().ok();
-                }
-                let zstd = self.decompressor.as_mut();
-                zstd.and_then(|z| z.decompress_to_buffer(stored, out).ok())
-            }
-        };
-        if len == Some(out.len()) {
+        if self.codec.decode(frame.encoding, stored, out) {
             Ok(())
         } else {
             Err(block.malformed())

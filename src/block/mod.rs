@@ -1,6 +1,6 @@
 //! Content store: blocks named by content, reference counts, frames, compression, packs, the cleaner.
 //!
-//! A chunk is hashed, compressed and sealed on its caller's thread (`store`, `frames`); the pack
+//! A chunk is hashed, compressed and sealed on its caller's thread (`store`, `codec`, `frames`); the pack
 //! thread (`landing`) brings it to the medium; an operation gives it a record (`reference`). The
 //! cleaner (`cleaner`, `copy`) gives the space of what has died back. `pack` and `state` hold what is
 //! known of packs and of blocks that somebody holds, `resume` finds it again at the next start.
@@ -16,6 +16,7 @@
 
 mod cache;
 mod cleaner;
+mod codec;
 mod copy;
 mod frames;
 mod landing;
@@ -47,6 +48,7 @@ use landing::Lander;
 use reserve::Reserve;
 use state::{State, Stop};
 
+pub use codec::Compression;
 pub use store::Stored;
 
 /// Why a block could not be stored or read.
@@ -97,18 +99,6 @@ impl From<SealedError> for BlockError {
     fn from(e: SealedError) -> Self {
         Self::Txn(TxnError::from(e))
     }
-}
-
-/// How frames are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// lz4.
-    #[default]
-    Lz4,
-    /// zstd, level 3.
-    Zstd,
 }
 
 /// Fixed properties of the content store of a volume.
