@@ -212,6 +212,24 @@ impl Keyring {
         }
     }
 
+    /// Decodes a keyring that nothing was sealed around, for the fuzz targets.
+    ///
+    /// # Errors
+    /// When the layout is wrong.
+    #[cfg(fuzzing)]
+    pub fn from_plaintext(bytes: &[u8]) -> Result<Self, CryptoError> {
+        Self::decode(bytes)
+    }
+
+    /// Encodes a keyring without sealing it, for the fuzz targets.
+    ///
+    /// # Errors
+    /// When there is no locked memory.
+    #[cfg(fuzzing)]
+    pub fn to_plaintext(&self) -> Result<LockedBytes, CryptoError> {
+        self.encode()
+    }
+
     fn is_sound(&self) -> bool {
         let rising = self.epochs.windows(2).all(|w| match w {
             [a, b] => a.info.id < b.info.id,

@@ -4,6 +4,18 @@ use crate::base::{Ino, InodeGen};
 
 use super::bytes::{DecodeError, Reader};
 
+/// Longest name, in bytes.
+pub const NAME_MAX_BYTES: usize = 255;
+
+/// Returns true when a name can stand in a directory: 1 to 255 bytes, no NUL, no slash, not `.` or
+/// `..`.
+#[must_use]
+pub fn is_name(name: &[u8]) -> bool {
+    let forbidden =
+        matches!(name, b"" | b"." | b"..") || name.iter().any(|b| matches!(b, 0 | b'/'));
+    !forbidden && name.len() <= NAME_MAX_BYTES
+}
+
 /// One entry.
 ///
 /// Layout: `ino u64 | generation u64 | kind u8 (the S_IFMT nibble of the mode) | name_len u8 | name`.
@@ -15,7 +27,7 @@ pub struct Dirent {
     pub generation: InodeGen,
     /// The type bits of the inode's mode, shifted down by 12.
     pub kind: u8,
-    /// 1 to 255 bytes, without NUL and slash.
+    /// A name as [`is_name`] says.
     pub name: Vec<u8>,
 }
 
@@ -36,7 +48,7 @@ pub fn encode_dirents(entries: &[Dirent]) -> Vec<u8> {
 /// Returns the entries in a payload.
 ///
 /// # Errors
-/// When the layout is wrong.
+/// When the layout is wrong, or no directory has such a name.
 pub fn decode_dirents(payload: &[u8]) -> Result<Vec<Dirent>, DecodeError> {
     let mut rest = payload;
     let mut out = Vec::with_capacity(1);
@@ -45,6 +57,9 @@ pub fn decode_dirents(payload: &[u8]) -> Result<Vec<Dirent>, DecodeError> {
         let (ino, generation, kind) = (Ino(r.u64()?), InodeGen(r.u64()?), r.u8()?);
         let len = usize::from(r.u8()?);
         let name = r.bytes(len)?.to_vec();
+        if !is_name(&name) {
+            return Err(r.error());
+        }
         rest = r.rest();
         out.push(Dirent {
             ino,

@@ -3,6 +3,7 @@
 use crate::base::{Ino, InodeGen, Timestamp};
 
 use super::bytes::{DecodeError, Reader};
+use super::xattr;
 
 /// Longest inode payload with inline xattrs: those that do not fit go to records of their own. Only
 /// the target of a long symlink, and file capabilities, make it longer.
@@ -122,7 +123,7 @@ impl Inode {
     /// Returns the inode in a payload.
     ///
     /// # Errors
-    /// When the layout is wrong.
+    /// When the layout is wrong, or the xattrs are not in order.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         let mut r = Reader::new(payload, "inode");
         let mut inode = Self {
@@ -146,6 +147,10 @@ impl Inode {
         while !r.is_empty() {
             let name = get_bytes(&mut r)?;
             inode.xattrs.push((name, get_bytes(&mut r)?));
+        }
+        let named = inode.xattrs.iter().all(|(name, _)| xattr::is_name(name));
+        if !named || !inode.xattrs.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(r.error());
         }
         r.end()?;
         Ok(inode)

@@ -9,7 +9,10 @@ use crate::base::{ContentId, PackNo};
 
 use super::record::Kind;
 
-/// Longest key: letter + 16 + 16 or letter + 32.
+/// Longest key of a record: letter + 16 + 16 or letter + 32.
+const RECORD_KEY_MAX_BYTES: usize = 33;
+
+/// Longest key: that of a record, and the bytes that a successor adds.
 pub const KEY_MAX_BYTES: usize = 40;
 
 /// The letter a key starts with: its family of records.
@@ -67,11 +70,11 @@ impl Key {
         }
     }
 
-    /// Returns the key with these bytes, or none if no key looks like that.
+    /// Returns the key with these bytes, or none if no record has such a key.
     #[must_use]
     pub fn from_bytes(b: &[u8]) -> Option<Self> {
         kind_of(b)?;
-        if b.len() > KEY_MAX_BYTES {
+        if b.len() > RECORD_KEY_MAX_BYTES {
             return None;
         }
         let mut bytes = [0; KEY_MAX_BYTES];

@@ -19,3 +19,6 @@ pub mod record;
 pub mod root;
 pub mod settings;
 pub mod xattr;
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ pub struct PageRecord {
     pub ino: Ino,
     /// The page.
     pub page: PageIx,
-    /// 0 to 4096 bytes.
+    /// 0 to 4096 bytes, the last of which is not zero.
     pub data: Vec<u8>,
 }
 
@@ -32,13 +32,13 @@ impl PageRecord {
     /// Returns the record in a payload.
     ///
     /// # Errors
-    /// When the layout is wrong.
+    /// When the layout is wrong, or zeros stand at the end.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         let mut r = Reader::new(payload, "page");
         let (ino, page) = (Ino(r.u64()?), PageIx(r.u64()?));
         let error = r.error();
         let data = r.rest();
-        if data.len() > PAGE_BYTES {
+        if data.len() > PAGE_BYTES || data.last() == Some(&0) {
             return Err(error);
         }
         Ok(Self {

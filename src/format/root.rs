@@ -151,6 +151,9 @@ impl Root {
             secs: r.i64()?,
             nanos: r.u32()?,
         };
+        if root.time.nanos >= 1_000_000_000 {
+            return Err(r.error());
+        }
         root.clean = match r.u8()? {
             0 => false,
             1 => true,

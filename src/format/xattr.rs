@@ -2,10 +2,21 @@
 
 use super::bytes::{DecodeError, Reader};
 
+/// Longest name, in bytes.
+pub const NAME_MAX_BYTES: usize = 255;
+
+/// Longest value, in bytes.
+pub const VALUE_MAX_BYTES: usize = 64 << 10;
+
+/// Returns true when an extended attribute can have this name: 1 to 255 bytes without NUL.
+pub(super) fn is_name(name: &[u8]) -> bool {
+    (1..=NAME_MAX_BYTES).contains(&name.len()) && !name.contains(&0)
+}
+
 /// Layout: `name_len u8 | name | value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct XattrRecord {
-    /// 1 to 255 bytes, with its namespace.
+    /// 1 to 255 bytes without NUL, with its namespace.
     pub name: Vec<u8>,
     /// Up to 64 KiB.
     pub value: Vec<u8>,
@@ -28,14 +39,19 @@ impl XattrRecord {
     /// Returns the record in a payload.
     ///
     /// # Errors
-    /// When the layout is wrong.
+    /// When the layout is wrong, or no attribute has such a name or value.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         let mut r = Reader::new(payload, "xattr");
         let len = usize::from(r.u8()?);
         let name = r.bytes(len)?.to_vec();
+        let error = r.error();
+        let value = r.rest();
+        if !is_name(&name) || value.len() > VALUE_MAX_BYTES {
+            return Err(error);
+        }
         Ok(Self {
             name,
-            value: r.rest().to_vec(),
+            value: value.to_vec(),
         })
     }
 }

@@ -1,15 +1,13 @@
 //! Directory entries: the record that holds a name, read and changed inside an operation.
 
 use crate::base::{Ino, Timestamp};
+use crate::format::dirent::{NAME_MAX_BYTES, is_name};
 use crate::format::key::Key;
 use crate::meta::{Dirent, Inode, Source, decode_dirents, encode_dirents};
 use crate::txn::Op;
 
 use super::FsError;
 use super::core::Core;
-
-/// Longest name, in bytes.
-const NAME_MAX_BYTES: usize = 255;
 
 /// Fails unless `name` can stand in a directory.
 ///
@@ -19,12 +17,11 @@ pub(super) fn check_name(name: &[u8]) -> Result<(), FsError> {
     if name.len() > NAME_MAX_BYTES {
         return Err(FsError::NameTooLong);
     }
-    let forbidden =
-        matches!(name, b"" | b"." | b"..") || name.iter().any(|b| matches!(b, 0 | b'/'));
-    if forbidden {
-        return Err(FsError::Invalid);
+    if is_name(name) {
+        Ok(())
+    } else {
+        Err(FsError::Invalid)
     }
-    Ok(())
 }
 
 /// Returns the entry that names an inode.

@@ -3,18 +3,13 @@
 use crate::base::Ino;
 use crate::format::inode::INODE_MAX_BYTES;
 use crate::format::key::Key;
+use crate::format::xattr::{NAME_MAX_BYTES, VALUE_MAX_BYTES};
 use crate::meta::{Inode, InodeFlags, Source, XattrRecord};
 use crate::txn::Op;
 
 use super::acl::Acl;
 use super::core::Core;
 use super::{Caller, Fs, FsError};
-
-/// Longest name, in bytes.
-const NAME_MAX_BYTES: usize = 255;
-
-/// Longest value, in bytes.
-const VALUE_MAX_BYTES: usize = 64 << 10;
 
 /// Names and values of one inode together, in bytes.
 const ALL_MAX_BYTES: usize = 128 << 10;
