@@ -205,7 +205,8 @@ impl Fs {
         Ok(out)
     }
 
-    /// Removes an xattr. Without its access ACL an inode keeps its permission bits.
+    /// Removes an xattr. Without its access ACL an inode keeps its permission bits; an ACL that is
+    /// absent is as good as removed.
     ///
     /// # Errors
     /// When there is none, or the store fails.
@@ -214,7 +215,10 @@ impl Fs {
         let mut op = self.core.begin()?;
         let mut inode = Inode::clone(&*self.core.inode_in(&op, ino)?);
         if self.core.xattr(&op, ino, &inode, name)?.is_none() {
-            return Err(FsError::NoAttribute);
+            return match name {
+                Acl::ACCESS | Acl::DEFAULT => Ok(()),
+                _ => Err(FsError::NoAttribute),
+            };
         }
         inode.ctime = self.core.now();
         self.core.displace_xattr(&mut op, ino, &mut inode, name);

@@ -247,3 +247,14 @@ fn what_is_no_acl_is_refused() {
     denied(&acl(&[])).unwrap();
     assert!(matches!(v.getxattr(f, ACCESS), Err(FsError::NoAttribute)));
 }
+
+/// `setfattr -x system.posix_acl_access` on a file without a list failed here and on no other file
+/// system.
+#[test]
+fn an_absent_acl_can_be_removed() {
+    let v = Volume::new();
+    v.removexattr(ROOT, R, ACCESS).unwrap();
+    v.removexattr(ROOT, R, DEFAULT).unwrap();
+    let absent = v.removexattr(ROOT, R, b"user.absent");
+    assert!(matches!(absent, Err(FsError::NoAttribute)));
+}
