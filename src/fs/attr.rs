@@ -102,7 +102,10 @@ impl Fs {
             };
             inode.uid = set.uid.unwrap_or(inode.uid);
             inode.gid = set.gid.unwrap_or(inode.gid);
-            if owner && !inode.is_directory() {
+            // chown(2) sends the ctime of a regular file along. Without it overlayfs gives the owner
+            // to a copy that has its privileges already.
+            let is_chown = owner && (set.ctime.is_some() || !inode.is_regular());
+            if is_chown && !inode.is_directory() {
                 strip_privileges(&mut inode, true);
             }
             if let Some(mode) = set.mode {
@@ -130,7 +133,12 @@ impl Fs {
             return Err(FsError::Invalid);
         }
         self.data.truncate(ino, size_bytes)?;
-        self.drop_privileges(ino, caller.uid != 0)
+        // For truncate(2) the kernel removes file capabilities itself. Overlayfs sets the size of a
+        // copy that has them already, as root.
+        if caller.uid == 0 {
+            return Ok(());
+        }
+        self.drop_privileges(ino, true)
     }
 
     /// Takes privileges away from a file whose contents change.

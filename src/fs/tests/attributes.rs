@@ -1,7 +1,7 @@
 //! Attributes: setting them, times, and the loss of privileges.
 
 use super::{ROOT, Volume, wait};
-use crate::base::{Ino, Timestamp};
+use crate::base::{Clock, Ino, Timestamp};
 use crate::fs::{Caller, FsError, SetAttr, SetTime, WriteFlags};
 
 const R: Ino = Ino::ROOT;
@@ -200,6 +200,7 @@ fn changes_of_owner_and_contents_end_privileges() {
     grant(0o6755);
     let owner = SetAttr {
         uid: Some(1),
+        ctime: Some(v.clock.now()),
         ..Default::default()
     };
     assert_eq!(v.set(ROOT, f, owner).unwrap().perm, 0o755);
@@ -236,15 +237,36 @@ fn contents_and_owner_end_file_capabilities() {
     v.write_at(f, 0, b"x").unwrap();
     assert!(!has());
     grant();
-    v.set(ROOT, f, size(0)).unwrap();
+    v.set(SOMEBODY, f, size(0)).unwrap();
     assert!(!has());
     grant();
     let owner = SetAttr {
         gid: Some(1),
+        ctime: Some(v.clock.now()),
         ..Default::default()
     };
     v.set(ROOT, f, owner).unwrap();
     assert!(!has());
+}
+
+/// Symptom: in overlayfs over a mount a program lost its set-user-id bit or its capabilities as soon
+/// as it was copied up. The kernel gives the copy xattrs and mode first, then size and owner, and that
+/// looked like truncate(2) and chown(2), which end privileges.
+#[test]
+fn a_copy_by_overlayfs_keeps_its_privileges() {
+    let v = Volume::new();
+    let f = v.file(R, b"f");
+    let name = b"security.capability";
+    v.setxattr(ROOT, f, name, &[1; 20], 0).unwrap();
+    v.set(ROOT, f, mode(0o6755)).unwrap();
+    let owner = SetAttr {
+        uid: Some(0),
+        gid: Some(0),
+        ..Default::default()
+    };
+    v.set(ROOT, f, size(0)).unwrap();
+    assert_eq!(v.set(ROOT, f, owner).unwrap().perm, 0o6755);
+    assert!(v.getxattr(f, name).is_ok());
 }
 
 #[test]

@@ -65,6 +65,33 @@ fn suid_and_sgid_go_when_someone_else_changes_the_file() {
     set_mode(&f, 0o6777);
     fs::write(&f, "root may").unwrap();
     assert_eq!(mode(&f), 0o6777);
+    setxattr(&f, CAPABILITY, &capability(), XattrFlags::empty()).unwrap();
+    File::options()
+        .write(true)
+        .open(&f)
+        .unwrap()
+        .set_len(1)
+        .unwrap();
+    let gone = getxattr(&f, CAPABILITY, &mut [0; 20]);
+    assert_eq!(gone, Err(rustix::io::Errno::NODATA));
+    // Also to the owner it has, and by root.
+    for (uid, gid) in [(Some(USER), None), (None, Some(USER)), (Some(0), Some(0))] {
+        set_mode(&f, 0o6777);
+        setxattr(&f, CAPABILITY, &capability(), XattrFlags::empty()).unwrap();
+        chown(&f, uid, gid).unwrap();
+        assert_eq!(mode(&f), 0o777, "{uid:?} {gid:?}");
+        let gone = getxattr(&f, CAPABILITY, &mut [0; 20]);
+        assert_eq!(gone, Err(rustix::io::Errno::NODATA), "{uid:?} {gid:?}");
+    }
+}
+
+const CAPABILITY: &str = "security.capability";
+
+/// The bytes of a file capability, cap_net_raw+ep: version 2 and effective, then permitted and
+/// inheritable, twice.
+fn capability() -> Vec<u8> {
+    let words = [0x0200_0001_u32, 1 << 13, 0, 0, 0];
+    words.iter().flat_map(|w| w.to_le_bytes()).collect()
 }
 
 /// The bytes of an ACL as system.posix_acl_access holds it: version 2, then tag, rights, id.
