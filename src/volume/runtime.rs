@@ -1,7 +1,8 @@
 //! The runtime directory: what lives as long as this boot of the host.
 //!
-//! `/run/coffer` for root, `$XDG_RUNTIME_DIR/coffer` for others; in it one directory for each volume
-//! that was mounted since the boot, named by the volume's id:
+//! `/run/coffer` for root, `$XDG_RUNTIME_DIR/coffer` for others, among them the root of a user
+//! namespace that sees the `/run` of its host; in it one directory for each volume that was mounted
+//! since the boot, named by the volume's id:
 //!
 //! ```text
 //! control     the worker's socket, while it is mounted
@@ -43,7 +44,7 @@ pub(super) struct RuntimeLock {
 impl Runtime {
     /// Returns the one of the calling user.
     pub(super) fn of_user() -> Result<Self, VolumeError> {
-        if rustix::process::geteuid().is_root() {
+        if owns_run() {
             return Ok(Self::at(Path::new("/run/coffer")));
         }
         match std::env::var_os("XDG_RUNTIME_DIR").filter(|d| Path::new(d).is_absolute()) {
@@ -90,6 +91,11 @@ impl Runtime {
         found.sort_by(|a, b| a.dir.cmp(&b.dir));
         Ok(found)
     }
+}
+
+/// Returns true if the calling user is root here and `/run` root's.
+fn owns_run() -> bool {
+    rustix::process::geteuid().is_root() && fs::metadata("/run").is_ok_and(|m| m.uid() == 0)
 }
 
 fn is_volume_id(name: &OsStr) -> bool {
