@@ -1,6 +1,7 @@
 //! The integration tests: one binary, so that the store is linked once. The tests that mount need
 //! root, `/dev/fuse` and what `.ci/setup` installs; what is missing fails them, nothing is skipped.
 
+mod acl;
 mod cli;
 mod cli_errors;
 mod databases;
@@ -14,6 +15,7 @@ mod limits;
 mod manifest;
 mod model;
 mod mount;
+mod overlay;
 mod powercut;
 mod processes;
 mod secrets;
@@ -22,3 +24,4 @@ mod space;
 mod suites;
 mod tidy;
 mod transcripts;
+mod user_mounts;
