@@ -3,6 +3,7 @@
 //! Each case is a script; `try` shows how a command ends, `state` the modes, owners, lists and
 //! xattrs of everything below, `who` what some users may do with a file.
 
+use crate::dice::Dice;
 use crate::ext4::{Ext4, same_output};
 use crate::harness::{TestVolume, length, report};
 
@@ -204,13 +205,8 @@ fn lists_are_kept_over_a_remount() {
 
 /// A walk of steps that a seed chooses: each ends the same on both.
 fn walk(seed: u64, steps: u32) -> String {
-    let mut state = seed | 1;
-    let mut pick = |n: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        usize::try_from(state >> 32).expect("half a word") % n
-    };
+    let mut dice = Dice::new(seed);
+    let mut pick = |n| dice.size(n);
     let mut script = String::new();
     for n in 0..steps {
         let at = format!("{}/{}", ["a", "a/b", "c"][pick(3)], pick(4));
@@ -258,7 +254,7 @@ fn random_steps_end_as_on_ext4() {
     let (seeds, steps) = length((2, 150), (40, 1000));
     for seed in 1..=seeds {
         let name = format!("seed {seed}");
-        let script = format!("{WORDS}{}", walk(seed * 0x9e37_79b9, steps));
+        let script = format!("{WORDS}{}", walk(seed, steps));
         same_output(&root, &ext4.root(), &name, &script);
     }
     report(&format!(
