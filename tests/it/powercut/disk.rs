@@ -101,18 +101,18 @@ impl Op {
 }
 
 /// Everything that was done to a disk, in order.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Clone, Serialize, Deserialize)]
 pub struct Trace {
     pub ops: Vec<Op>,
     #[serde(skip)]
-    pub bytes: Vec<u8>,
+    pub bytes: Arc<Vec<u8>>,
 }
 
 impl Trace {
     /// Keeps the bytes of a write.
     pub fn keep(&mut self, data: &[u8]) -> Span {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(data);
+        Arc::make_mut(&mut self.bytes).extend_from_slice(data);
         Span {
             start,
             len: data.len(),

@@ -23,7 +23,7 @@ use crate::dice::Dice;
 pub type Id = u64;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Kind {
+pub enum EntryKind {
     Dir,
     File,
     Symlink(String),
@@ -46,7 +46,7 @@ impl Filling {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     pub id: Id,
-    pub kind: Kind,
+    pub kind: EntryKind,
     /// Fingerprint of the value of [`XATTR`].
     pub xattr: Option<u64>,
 }

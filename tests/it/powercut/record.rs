@@ -71,9 +71,9 @@ impl Disk {
         }
     }
 
-    /// Returns how many operations fulfil a condition.
-    pub fn count(&self, wanted: impl Fn(&Op) -> bool) -> usize {
-        self.lock().trace.ops.iter().filter(|op| wanted(op)).count()
+    /// Calls `f` with what was recorded so far.
+    pub fn with_trace<T>(&self, f: impl FnOnce(&Trace) -> T) -> T {
+        f(&self.lock().trace)
     }
 
     /// Takes the trace.

@@ -25,7 +25,7 @@ const MOUNT_EVERY: usize = 50;
 const TWICE_EVERY: usize = 4;
 
 /// A disk that was recorded, and what was done on the volume meanwhile.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Recording {
     pub seed: u64,
     pub trace: Trace,
@@ -190,13 +190,13 @@ impl Recording {
     pub fn save(&self, dir: &Path) -> io::Result<()> {
         fs::create_dir_all(dir)?;
         fs::write(dir.join("recording.json"), serde_json::to_vec(self)?)?;
-        fs::write(dir.join("bytes"), &self.trace.bytes)
+        fs::write(dir.join("bytes"), &*self.trace.bytes)
     }
 
     /// Returns a recording that was kept.
     pub fn load(dir: &Path) -> io::Result<Self> {
         let mut recording: Self = serde_json::from_slice(&fs::read(dir.join("recording.json"))?)?;
-        recording.trace.bytes = fs::read(dir.join("bytes"))?;
+        recording.trace.bytes = Arc::new(fs::read(dir.join("bytes"))?);
         Ok(recording)
     }
 

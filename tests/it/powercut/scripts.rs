@@ -1,6 +1,8 @@
 //! The scripts of the workloads: each makes the store do something else to its disk.
 
-use super::disk::{Op, Slot, Trace, long};
+use std::collections::HashSet;
+
+use super::disk::{Ino, Op, Slot, Trace, long};
 use super::expect::Filling;
 use super::workload::{OWN, Workload};
 
@@ -81,10 +83,23 @@ impl Kind {
         Self::PackRemoval,
     ];
 
-    pub fn of(op: &Op) -> Option<Self> {
+    /// Returns the positions of its operations.
+    pub fn positions(self, trace: &Trace) -> Vec<usize> {
+        let packs = trace.ops.iter().filter_map(|op| match op {
+            Op::Create { slot, ino, .. } if is_pack(slot) => Some(*ino),
+            _ => None,
+        });
+        let packs: HashSet<Ino> = packs.collect();
+        let ops = trace.ops.iter().enumerate();
+        let same = ops.filter(|(_, op)| Self::of(op, &packs) == Some(self));
+        same.map(|(n, _)| n).collect()
+    }
+
+    fn of(op: &Op, packs: &HashSet<Ino>) -> Option<Self> {
         match op {
             Op::Sync { .. } => Some(Self::Sync),
-            Op::Punch { .. } => Some(Self::Punch),
+            // The database punches too, what it has allocated ahead.
+            Op::Punch { ino, .. } if packs.contains(ino) => Some(Self::Punch),
             Op::Create { slot, .. } if slot.name.ends_with(".log") => Some(Self::Log),
             Op::Create { slot, .. } if slot.name.ends_with(".sst") => Some(Self::Table),
             Op::Create { slot, .. } if slot.name.starts_with("MANIFEST") => Some(Self::Manifest),
@@ -96,8 +111,7 @@ impl Kind {
     }
 
     pub fn count(self, trace: &Trace) -> usize {
-        let same = trace.ops.iter().filter(|op| Self::of(op) == Some(self));
-        same.count()
+        self.positions(trace).len()
     }
 }
 
@@ -163,18 +177,15 @@ fn packs(w: &mut Workload) {
     };
     w.write_at("own-twin", twin, 0, data);
     w.sync_file("own-twin", twin);
-    let punches = |op: &Op| Kind::of(op) == Some(Kind::Punch);
-    let before = w.journal.disk.count(punches);
     (2..5).for_each(|n| w.remove_path(&name(n)));
     w.sync_all();
-    w.wait_for("the cleaner punches", before + 1, punches);
+    w.wait_for(Kind::Punch);
     w.beside_writers(1, |w| (0..40).for_each(|_| w.step()));
     // What little lives is copied forward, and the first pack goes.
     (5..LARGE_FILES).for_each(|n| w.remove_path(&name(n)));
     w.remove_path(&name(0));
     w.sync_all();
-    let removals = |op: &Op| Kind::of(op) == Some(Kind::PackRemoval);
-    w.wait_for("the cleaner removes a pack", 1, removals);
+    w.wait_for(Kind::PackRemoval);
     w.beside_writers(1, |w| (0..40).for_each(|_| w.step()));
     w.remount();
     (0..20).for_each(|_| w.step());

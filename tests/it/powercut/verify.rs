@@ -11,7 +11,7 @@ use coffer::fs::{Attr, Caller, Done, FileKind, Fs, FsError, WriteFlags};
 use coffer::volume::{Access, SecretBytes, Volume};
 
 use super::disk::File;
-use super::expect::{Contents, Entry, Kind, Tree, XATTR, fingerprint};
+use super::expect::{Contents, Entry, EntryKind, Tree, XATTR, fingerprint};
 use super::record::Disk;
 use crate::dice::Dice;
 use crate::harness::{Outcome, PASSPHRASE, TestVolume, coffer, run};
@@ -156,12 +156,12 @@ fn read_all(fs: &Fs) -> Result<Contents, String> {
                 ));
             }
             let entry = entry(fs, &attr).map_err(|e| failed(&path, e))?;
-            if entry.kind == Kind::Dir {
+            if entry.kind == EntryKind::Dir {
                 todo.push((ino, format!("{path}/")));
             } else {
                 *links.entry(ino).or_insert(attr.nlink) -= 1;
             }
-            if entry.kind == Kind::File && !files.contains_key(&ino.0) {
+            if entry.kind == EntryKind::File && !files.contains_key(&ino.0) {
                 let file = contents(fs, &attr).map_err(|e| failed(&path, e))?;
                 files.insert(ino.0, file);
             }
@@ -176,12 +176,12 @@ fn read_all(fs: &Fs) -> Result<Contents, String> {
 
 fn entry(fs: &Fs, attr: &Attr) -> Result<Entry, FsError> {
     let kind = match attr.kind {
-        FileKind::Directory => Kind::Dir,
+        FileKind::Directory => EntryKind::Dir,
         FileKind::Symlink => {
             let target = fs.readlink(attr.ino)?;
-            Kind::Symlink(String::from_utf8_lossy(&target).into_owned())
+            EntryKind::Symlink(String::from_utf8_lossy(&target).into_owned())
         }
-        _ => Kind::File,
+        _ => EntryKind::File,
     };
     let xattr = match fs.getxattr(attr.ino, XATTR.as_bytes()) {
         Ok(value) => Some(fingerprint(&value)),
@@ -220,15 +220,15 @@ fn read_mount(root: &Path) -> io::Result<Contents> {
             let meta = fs::symlink_metadata(&path)?;
             let kind = if meta.is_dir() {
                 todo.push(path.clone());
-                Kind::Dir
+                EntryKind::Dir
             } else if meta.is_symlink() {
-                Kind::Symlink(fs::read_link(&path)?.to_string_lossy().into_owned())
+                EntryKind::Symlink(fs::read_link(&path)?.to_string_lossy().into_owned())
             } else {
                 let mut file = File::default();
                 file.write(0, &fs::read(&path)?);
                 assert_eq!(file.len, meta.len(), "size of {}", path.display());
                 files.insert(meta.ino(), file);
-                Kind::File
+                EntryKind::File
             };
             let mut value = vec![0; 1 << 16];
             let xattr = match rustix::fs::lgetxattr(&path, XATTR, &mut value[..]) {

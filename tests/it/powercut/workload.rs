@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::disk::{Op, long};
-use super::expect::{Act, Entry, Filling, Id, Kind, Tree, XATTR, alter};
+use super::disk::long;
+use super::expect::{Act, Entry, EntryKind, Filling, Id, Tree, XATTR, alter};
 use super::notes::Journal;
+use super::scripts::Kind;
 use crate::dice::Dice;
 use crate::harness::{TestVolume, coffer, run, until};
 
@@ -71,21 +72,21 @@ impl Workload {
         self.journal.note(begin, act);
     }
 
-    fn of_kind(&self, wanted: impl Fn(&Kind) -> bool) -> Vec<String> {
+    fn of_kind(&self, wanted: impl Fn(&EntryKind) -> bool) -> Vec<String> {
         let mine = self.tree.iter().filter(|(p, _)| !p.starts_with(OWN));
         let found = mine.filter(|(_, e)| wanted(&e.kind));
         found.map(|(path, _)| path.clone()).collect()
     }
 
     fn file(&mut self) -> Option<(String, Id)> {
-        let path = self.dice.pick(&self.of_kind(|k| *k == Kind::File))?;
+        let path = self.dice.pick(&self.of_kind(|k| *k == EntryKind::File))?;
         let id = self.tree[&path].id;
         Some((path, id))
     }
 
     /// Returns a path that may or may not exist, in a directory that does.
     fn name(&mut self) -> String {
-        let mut dirs = self.of_kind(|k| *k == Kind::Dir);
+        let mut dirs = self.of_kind(|k| *k == EntryKind::Dir);
         dirs.retain(|d| d.matches('/').count() < 3);
         dirs.push(String::new());
         let dir = self.dice.pick(&dirs).unwrap_or_default();
@@ -147,7 +148,12 @@ impl Workload {
     }
 
     /// Makes something new and returns its inode.
-    fn make(&mut self, path: &str, kind: Kind, call: impl FnOnce(&Path) -> io::Result<()>) -> Id {
+    fn make(
+        &mut self,
+        path: &str,
+        kind: EntryKind,
+        call: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Id {
         let name = path.to_owned();
         self.act(
             |root| {
@@ -168,7 +174,7 @@ impl Workload {
     }
 
     pub fn make_file(&mut self, path: &str) -> Id {
-        self.make(path, Kind::File, |p| fs::File::create_new(p).map(drop))
+        self.make(path, EntryKind::File, |p| fs::File::create_new(p).map(drop))
     }
 
     fn create(&mut self) {
@@ -182,13 +188,13 @@ impl Workload {
 
     fn make_dir(&mut self) {
         let Some(path) = self.new_name() else { return };
-        self.make(&path, Kind::Dir, |p| fs::create_dir(p));
+        self.make(&path, EntryKind::Dir, |p| fs::create_dir(p));
     }
 
     fn make_symlink(&mut self) {
         let Some(path) = self.new_name() else { return };
         let target = format!("t{}", "x".repeat(self.dice.size(300)));
-        let kind = Kind::Symlink(target.clone());
+        let kind = EntryKind::Symlink(target.clone());
         self.make(&path, kind, |p| symlink(&target, p));
     }
 
@@ -246,7 +252,7 @@ impl Workload {
     }
 
     pub fn remove_path(&mut self, path: &str) {
-        let is_dir = self.tree[path].kind == Kind::Dir;
+        let is_dir = self.tree[path].kind == EntryKind::Dir;
         let call = if is_dir {
             fs::remove_dir
         } else {
@@ -378,7 +384,7 @@ impl Workload {
     }
 
     fn sync_dir(&mut self) {
-        let mut dirs = self.of_kind(|k| *k == Kind::Dir);
+        let mut dirs = self.of_kind(|k| *k == EntryKind::Dir);
         dirs.push(String::new());
         let Some(path) = self.dice.pick(&dirs) else {
             return;
@@ -436,10 +442,13 @@ impl Workload {
         }
     }
 
-    /// Waits until so many operations of a kind have reached the disk.
-    pub fn wait_for(&self, what: &str, count: usize, wanted: impl Fn(&Op) -> bool) {
-        until(what, Duration::from_secs(60), || {
-            (self.journal.disk.count(&wanted) >= count).then_some(())
+    /// Waits until the store has done something of this kind that it had not before.
+    pub fn wait_for(&self, kind: Kind) {
+        let count = || self.journal.disk.with_trace(|t| kind.count(t));
+        let before = count();
+        let what = format!("{kind:?} comes");
+        until(&what, Duration::from_secs(60), || {
+            (count() > before).then_some(())
         });
     }
 
