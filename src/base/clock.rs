@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// A point in time: seconds since 1970-01-01T00:00:00Z (may be negative) and nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct Timestamp {
@@ -9,6 +11,18 @@ pub struct Timestamp {
     pub secs: i64,
     /// Nanoseconds after `secs`, 0..1_000_000_000.
     pub nanos: u32,
+}
+
+impl Timestamp {
+    /// Returns the time `nanos` nanoseconds later, less than a second.
+    #[must_use]
+    pub fn after(self, nanos: u32) -> Self {
+        let nanos = self.nanos.saturating_add(nanos);
+        Self {
+            secs: self.secs.saturating_add(i64::from(nanos / 1_000_000_000)),
+            nanos: nanos % 1_000_000_000,
+        }
+    }
 }
 
 impl From<SystemTime> for Timestamp {
@@ -60,8 +74,14 @@ pub trait Clock: Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    /// The time of the last tick, as the kernel stamps what it caches for us: a finer one would let
+    /// a file that was made first look younger than one written after it.
     fn now(&self) -> Timestamp {
-        SystemTime::now().into()
+        let now = clock_gettime(ClockId::RealtimeCoarse);
+        Timestamp {
+            secs: now.tv_sec,
+            nanos: u32::try_from(now.tv_nsec).expect("less than a second"),
+        }
     }
 
     fn monotonic(&self) -> Instant {

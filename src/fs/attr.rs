@@ -78,6 +78,9 @@ impl Fs {
         if let Some(size) = set.size_bytes {
             self.truncate(caller, ino, size)?;
         }
+        if let Some(ctime) = set.ctime {
+            self.core.told(ctime);
+        }
         let now = self.core.now();
         let ctime = set.ctime.unwrap_or(now);
         let at = |t| match t {

@@ -1,6 +1,6 @@
 //! What every operation needs: transactions, record names, the cache of decoded inodes, the clock.
 
-use crate::base::sync::Arc;
+use crate::base::sync::{Arc, Mutex};
 use crate::base::{Clock, Ino, Timestamp};
 use crate::format::key::Key;
 use crate::meta::{Inode, Names};
@@ -12,12 +12,17 @@ use super::cache::RecordCache;
 /// Inodes kept in each half of the cache: about 400 bytes each.
 const INODES_HALF: usize = 16 << 10;
 
+/// How far the kernel's stamps may be ahead of the clock: one tick, at most 10 ms.
+const TICK_NANOS: u32 = 10_000_000;
+
 /// The shared middle of a file system.
 pub(super) struct Core {
     pub(super) txn: Arc<Txn>,
     pub(super) names: Names,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) read_only: bool,
+    /// The newest change time that the kernel has told.
+    told: Mutex<Timestamp>,
     inodes: RecordCache<Ino, Inode>,
 }
 
@@ -29,12 +34,31 @@ impl Core {
             names,
             clock,
             read_only,
+            told: Mutex::default(),
             inodes: RecordCache::new(INODES_HALF),
         }
     }
 
+    /// Returns the time of day, never before a stamp that the kernel has set meanwhile: its clock of
+    /// files goes by ticks as ours, but may be up to one tick ahead of what it shows.
     pub(super) fn now(&self) -> Timestamp {
-        self.clock.now()
+        let now = self.clock.now();
+        let told = *self.told.lock();
+        if told > now && told <= now.after(TICK_NANOS) {
+            told
+        } else {
+            now
+        }
+    }
+
+    /// Notes a change time that the kernel has set.
+    pub(super) fn told(&self, ctime: Timestamp) {
+        let far = self.clock.now().after(TICK_NANOS);
+        let mut told = self.told.lock();
+        // One that is far ahead is of a clock that has been set back.
+        if ctime > *told || *told > far {
+            *told = ctime;
+        }
     }
 
     /// Begins an operation that changes the volume.

@@ -255,3 +255,33 @@ fn what_was_synced_survives_a_kill() {
     let mut f = File::open(root.join("d/7")).expect("kept");
     assert_eq!(f.seek(SeekFrom::End(0)).expect("seek"), 1000);
 }
+
+/// Files made by a request were stamped with the time itself, files written in the cache with the
+/// kernel's last tick: what was written later looked older, to make(1) for example. And the change
+/// time of such a file was the time of its creation after the next mount.
+#[test]
+fn times_are_in_order_and_kept() {
+    let v = TestVolume::new();
+    let root = v.mount();
+    let times = |root: &Path, name: &str| {
+        let m = fs::symlink_metadata(root.join(name)).expect("kept");
+        let (mtime, ctime) = (m.mtime(), m.ctime());
+        [(mtime, m.mtime_nsec()), (ctime, m.ctime_nsec())]
+    };
+    let mut before = Vec::new();
+    for i in 0..100 {
+        let names = [format!("dir{i}"), format!("empty{i}"), format!("full{i}")];
+        let [dir, empty, full] = names.clone();
+        fs::create_dir(root.join(dir)).expect("mounted");
+        File::create(root.join(empty)).expect("mounted");
+        fs::write(root.join(full), "contents").expect("mounted");
+        before.extend(names.map(|n| (times(&root, &n), n)));
+    }
+    let is_ordered = |pair: &[([(i64, i64); 2], String)]| pair[0].0 <= pair[1].0;
+    let unordered: Vec<_> = before.windows(2).filter(|p| !is_ordered(p)).collect();
+    assert!(unordered.is_empty(), "{unordered:#?}");
+    let root = v.remount();
+    for (time, name) in before {
+        assert_eq!(times(&root, &name), time, "{name}");
+    }
+}

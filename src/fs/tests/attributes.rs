@@ -352,3 +352,26 @@ fn a_quota_can_change_while_files_are_written() {
     v.set_quota(Some(20 << 10));
     assert_eq!(v.statfs().unwrap().free_blocks, 0);
 }
+
+#[test]
+fn a_stamp_of_the_kernel_is_never_younger_than_what_comes_after_it() {
+    let v = Volume::new();
+    let f = v.file(R, b"f");
+    let told = |ahead_nanos: u32| {
+        let now = v.clock.now().after(ahead_nanos);
+        let set = SetAttr {
+            mtime: Some(SetTime::At(now)),
+            ctime: Some(now),
+            ..Default::default()
+        };
+        v.set(ROOT, f, set).unwrap();
+        now
+    };
+    let ahead = told(4_000_000);
+    let next = v.getattr(v.dir(R, b"next")).unwrap();
+    assert!(next.mtime >= ahead, "{next:?} {ahead:?}");
+    // Further ahead than a tick was a clock that has been set back since.
+    let far = told(999_000_000);
+    let then = v.getattr(v.dir(R, b"then")).unwrap();
+    assert!(then.mtime < far, "{then:?} {far:?}");
+}
