@@ -11,6 +11,7 @@ mod ext4;
 mod full;
 mod git;
 mod harness;
+mod kills;
 mod limits;
 mod manifest;
 mod model;

@@ -12,7 +12,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::dice::Dice;
 use crate::harness::{TestVolume, coffer, length, report, run};
-use reference::{Entry, Kind, Reference, Tree, parent, same};
+use reference::{Entry, parent};
+pub use reference::{Id, Kind, Reference, Tree, same};
 
 /// Operations of one run.
 const OPERATIONS: u64 = 600;
@@ -28,7 +29,8 @@ struct Run {
     kills: u32,
 }
 
-fn scan(root: &Path) -> Tree {
+/// Reads all names below `root`.
+pub fn scan(root: &Path) -> Tree {
     fn walk(root: &Path, dir: &Path, tree: &mut Tree) {
         for entry in fs::read_dir(dir).expect("directories can be read") {
             let path = entry.expect("entries can be read").path();
