@@ -4,6 +4,7 @@
 mod acl;
 mod cli;
 mod cli_errors;
+mod damage;
 mod databases;
 mod dice;
 mod docker;

@@ -25,6 +25,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+pub use disk::Image;
+pub use record::{Disk, Mounted, Verb};
 use recording::{Cut, Recording};
 use scripts::{SCRIPTS, Script};
 

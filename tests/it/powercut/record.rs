@@ -4,11 +4,12 @@
 //! is one operation before it returns, O_SYNC comes as a sync after it, sync_file_range(2) as
 //! nothing, for it makes nothing durable. What the model does not know (hard links, ranges of zeros,
 //! exchanges of names) is refused, so that a store that begins to use it fails here and is not
-//! recorded wrongly.
+//! recorded wrongly. It can also be made to refuse calls, as a broken disk does.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -34,11 +35,23 @@ const BLOCKS: u64 = 1 << 18;
 /// Largest write, in bytes.
 const MAX_WRITE_BYTES: u32 = 1 << 20;
 
+/// What a broken disk may refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    Read,
+    Write,
+    Sync,
+}
+
+/// Tells which calls are refused: what, of which file, and which of its bytes.
+type Defect = Box<dyn Fn(Verb, Ino, Range<u64>) -> bool + Send>;
+
 struct Recorder {
     image: Image,
     trace: Trace,
     next: Ino,
     ticks: u64,
+    defect: Option<Defect>,
 }
 
 /// A disk that records what is done to it.
@@ -54,7 +67,18 @@ impl Disk {
             trace: Trace::default(),
             next,
             ticks: 0,
+            defect: None,
         })))
+    }
+
+    /// From now on calls for which `defect` is true fail with EIO.
+    pub fn refuse(&self, defect: impl Fn(Verb, Ino, Range<u64>) -> bool + Send + 'static) {
+        self.lock().defect = Some(Box::new(defect));
+    }
+
+    /// The disk works again.
+    pub fn mend(&self) {
+        self.lock().defect = None;
     }
 
     fn lock(&self) -> MutexGuard<'_, Recorder> {
@@ -120,6 +144,17 @@ impl Recorder {
     fn apply(&mut self, op: Op) {
         self.image.apply(&op, &self.trace);
         self.trace.ops.push(op);
+    }
+
+    fn check(&self, verb: Verb, ino: Ino, bytes: Range<u64>) -> Result<(), Errno> {
+        let refuses = self.defect.as_ref().is_some_and(|d| d(verb, ino, bytes));
+        if refuses { Err(Errno::EIO) } else { Ok(()) }
+    }
+
+    fn sync(&mut self, ino: Ino) -> Result<(), Errno> {
+        self.check(Verb::Sync, ino, 0..u64::MAX)?;
+        self.apply(Op::Sync { ino });
+        Ok(())
     }
 
     fn create(&mut self, slot: Slot, is_dir: bool) -> Result<FileAttr, Errno> {
@@ -359,6 +394,7 @@ impl Filesystem for Recording {
         let mut out = Vec::new();
         let done = self.look(|r| match r.image.node(ino.0) {
             Some(Node::File(f)) => {
+                r.check(Verb::Read, ino.0, offset..offset + u64::from(size))?;
                 f.read(offset, super::disk::size(size.into()), &mut out);
                 Ok(())
             }
@@ -382,15 +418,20 @@ impl Filesystem for Recording {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let mut recorder = self.0.lock();
-        let span = recorder.trace.keep(data);
-        recorder.apply(Op::Write {
-            ino: ino.0,
-            offset,
-            data: span,
+        let written = self.change(|r| {
+            r.check(Verb::Write, ino.0, offset..offset + long(data.len()))?;
+            let span = r.trace.keep(data);
+            r.apply(Op::Write {
+                ino: ino.0,
+                offset,
+                data: span,
+            });
+            Ok(())
         });
-        drop(recorder);
-        reply.written(u32::try_from(data.len()).expect("a write has at most 1 MiB"));
+        match written {
+            Ok(()) => reply.written(u32::try_from(data.len()).expect("a write has at most 1 MiB")),
+            Err(e) => reply.error(e),
+        }
     }
 
     fn fallocate(
@@ -408,13 +449,11 @@ impl Filesystem for Recording {
     }
 
     fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.0.lock().apply(Op::Sync { ino: ino.0 });
-        reply.ok();
+        reply_empty(reply, self.change(|r| r.sync(ino.0)));
     }
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.0.lock().apply(Op::Sync { ino: ino.0 });
-        reply.ok();
+        reply_empty(reply, self.change(|r| r.sync(ino.0)));
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
