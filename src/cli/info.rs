@@ -7,10 +7,11 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::base::Timestamp;
 use crate::volume::{Access, ContentInfo, Info, Locked, MountInfo, Volume};
 
 use super::exit::Failure;
+use super::key::Slot;
+use super::output::seconds as time;
 use super::secret::{Purpose, SecretOption};
 use super::{output, size};
 
@@ -44,16 +45,6 @@ struct Document {
     content: Option<Content>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mount: Option<Mount>,
-}
-
-#[derive(Serialize)]
-struct Slot {
-    id: u16,
-    kind: String,
-    role: String,
-    label: String,
-    created: String,
-    kdf: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -132,14 +123,7 @@ impl From<ContentInfo> for Content {
 
 impl From<Info> for Document {
     fn from(info: Info) -> Self {
-        let slots = info.header.slots.into_iter().map(|s| Slot {
-            id: s.id,
-            kind: s.kind,
-            role: s.role,
-            label: s.label,
-            created: time(s.created),
-            kdf: s.kdf,
-        });
+        let slots = info.header.slots.into_iter().map(Slot::from);
         Self {
             volume_id: info.header.volume_id,
             format: info.header.format,
@@ -171,13 +155,6 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return output::document("coffer.info.v1", &document);
     }
     output::lines(&text(&document))
-}
-
-fn time(secs: u64) -> String {
-    output::time(Timestamp {
-        secs: i64::try_from(secs).unwrap_or(i64::MAX),
-        nanos: 0,
-    })
 }
 
 fn text(d: &Document) -> String {
@@ -265,6 +242,7 @@ mod tests {
                     kind: "passphrase".into(),
                     role: "admin".into(),
                     label: String::new(),
+                    hint: String::new(),
                     created: 1_700_000_000,
                     kdf: Some("m=1024 KiB, t=1, p=1".into()),
                 }],

@@ -5,11 +5,13 @@
 //! when it is called by that name, and the processes of a mount when `volume` starts it as one.
 
 mod completions;
+mod confirm;
 mod doctor;
 mod exit;
 mod fstab;
 mod info;
 mod init;
+mod key;
 mod list;
 mod man;
 mod mount;
@@ -65,6 +67,7 @@ enum Command {
     Umount(umount::Args),
     List(list::Args),
     Info(info::Args),
+    Key(key::Args),
     Sync(sync::Args),
     Resize(resize::Args),
     Doctor(doctor::Args),
@@ -81,6 +84,7 @@ impl Command {
             Self::Umount(args) => umount::run(args).map(done),
             Self::List(args) => list::run(args).map(done),
             Self::Info(args) => info::run(args).map(done),
+            Self::Key(args) => key::run(args).map(done),
             Self::Sync(args) => sync::run(args).map(done),
             Self::Resize(args) => resize::run(args).map(done),
             Self::Doctor(args) => doctor::run(args),

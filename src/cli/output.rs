@@ -68,6 +68,15 @@ pub fn time(at: Timestamp) -> String {
     jiff::Timestamp::from_second(at.secs).map_or_else(|_| at.secs.to_string(), |t| t.to_string())
 }
 
+/// Returns seconds since 1970 as RFC 3339 in UTC.
+#[must_use]
+pub fn seconds(since_1970: u64) -> String {
+    time(Timestamp {
+        secs: i64::try_from(since_1970).unwrap_or(i64::MAX),
+        nanos: 0,
+    })
+}
+
 /// Returns text without characters that would steer a terminal.
 #[must_use]
 pub fn printable(text: &str) -> String {

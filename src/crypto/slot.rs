@@ -4,9 +4,10 @@ use subtle::ConstantTimeEq;
 
 use crate::base::os::LockedBytes;
 use crate::base::{Rng, VolumeId};
-use crate::format::header::{Argon2Cost, Slot, WRAPPED_BYTES};
+use crate::format::header::{Slot, SlotKind, WRAPPED_BYTES};
 
 use super::derive;
+use super::recovery::RecoveryCode;
 use super::secret::{Secret, SecretBytes};
 use super::tier::TierKey;
 use super::xaes::XaesKey;
@@ -21,26 +22,33 @@ pub struct SlotKeys {
 }
 
 impl SlotKeys {
-    /// Derives the keys: Argon2id first where the slot has a cost. None if the secret is too short
-    /// for a slot without.
+    /// Derives the keys that a secret has for a slot: Argon2id first where the slot has a cost. None
+    /// if the secret is none for a slot of this kind: too short for a key, or no recovery code.
     ///
     /// # Errors
     /// When the cost is not defined, or there is no memory for it, or no locked memory.
     pub fn derive(
         secret: &SecretBytes,
-        cost: Option<Argon2Cost>,
-        salt: &[u8; 32],
+        slot: &Slot,
         volume: VolumeId,
     ) -> Result<Option<Self>, CryptoError> {
-        let [commit, wrap, hedge] = match cost {
-            Some(cost) => {
+        let salt = &slot.salt;
+        let keys = match (slot.cost, slot.kind) {
+            (Some(cost), _) => {
                 let stretched = derive::stretch(secret.as_passphrase(), salt, cost)?;
-                derive::slot_keys(stretched.expose(), salt, volume)?
+                Some(derive::slot_keys(stretched.expose(), salt, volume)?)
             }
-            None => match secret.as_key() {
-                Some(key) => derive::slot_keys(key, salt, volume)?,
-                None => return Ok(None),
+            (None, SlotKind::Recovery) => match RecoveryCode::parse(secret)? {
+                Some(code) => Some(derive::slot_keys(code.expose(), salt, volume)?),
+                None => None,
             },
+            (None, _) => match secret.as_key() {
+                Some(key) => Some(derive::slot_keys(key, salt, volume)?),
+                None => None,
+            },
+        };
+        let Some([commit, wrap, hedge]) = keys else {
+            return Ok(None);
         };
         Ok(Some(Self {
             volume,

@@ -83,7 +83,9 @@ impl TierKey {
         self.role
     }
 
-    pub(super) fn volume(&self) -> VolumeId {
+    /// Returns the volume that the key belongs to.
+    #[must_use]
+    pub fn volume(&self) -> VolumeId {
         self.volume
     }
 

@@ -127,6 +127,14 @@ pub enum Role {
 }
 
 impl Role {
+    const ALL: [Self; 3] = [Self::Admin, Self::Rw, Self::Ro];
+
+    /// Returns the role with a name, if there is one.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|r| r.name() == name)
+    }
+
     /// Returns the name used in commands and output.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -138,9 +146,7 @@ impl Role {
     }
 
     fn from_byte(b: u8) -> Option<Self> {
-        [Self::Admin, Self::Rw, Self::Ro]
-            .into_iter()
-            .find(|r| *r as u8 == b)
+        Self::ALL.into_iter().find(|r| *r as u8 == b)
     }
 }
 
@@ -161,6 +167,20 @@ pub enum SlotKind {
 }
 
 impl SlotKind {
+    const ALL: [Self; 5] = [
+        Self::Passphrase,
+        Self::KeyFile,
+        Self::Command,
+        Self::Credential,
+        Self::Recovery,
+    ];
+
+    /// Returns the kind with a name, if there is one.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|k| k.name() == name)
+    }
+
     /// Returns the name used in commands and output.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -174,15 +194,7 @@ impl SlotKind {
     }
 
     fn from_byte(b: u8) -> Option<Self> {
-        [
-            Self::Passphrase,
-            Self::KeyFile,
-            Self::Command,
-            Self::Credential,
-            Self::Recovery,
-        ]
-        .into_iter()
-        .find(|k| *k as u8 == b)
+        Self::ALL.into_iter().find(|k| *k as u8 == b)
     }
 }
 

@@ -115,6 +115,16 @@ impl Copies {
         })
     }
 
+    /// Writes another header into both copies, the one in use last: until the first is whole nothing
+    /// has changed, and from then on everything has.
+    pub(super) fn replace(&self, dir: &Path, bytes: &[u8]) -> Result<(), KeysError> {
+        overwrite(dir, self.in_use.other(), bytes)?;
+        overwrite(dir, self.in_use, bytes).map_err(|e| KeysError::SecondCopy {
+            path: self.in_use.path(dir),
+            source: Box::new(e),
+        })
+    }
+
     /// Writes the header in use over the other copy unless that is the same; returns whether it did.
     pub(super) fn heal(&self, dir: &Path) -> Result<bool, KeysError> {
         let Some(damage) = self.twin.damage() else {
@@ -216,6 +226,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, CopyFault> {
 fn overwrite(dir: &Path, copy: Copy, bytes: &[u8]) -> Result<(), KeysError> {
     let path = copy.path(dir);
     let write = || {
+        step()?;
         let file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -223,14 +234,19 @@ fn overwrite(dir: &Path, copy: Copy, bytes: &[u8]) -> Result<(), KeysError> {
             .mode(0o600)
             .custom_flags(FLAGS)
             .open(&path)?;
+        step()?;
         let old_len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
         // What a longer header held is overwritten before the file system frees its blocks.
         let mut content = bytes.to_vec();
         content.resize(old_len.clamp(bytes.len(), MAX_BYTES), 0);
         file.write_all_at(&content, 0)?;
+        step()?;
         file.sync_all()?;
+        step()?;
         file.set_len(u64::try_from(bytes.len()).expect("64 KiB"))?;
+        step()?;
         file.sync_all()?;
+        step()?;
         File::open(dir)?.sync_all()
     };
     write().map_err(|source| KeysError::Io {
@@ -239,3 +255,12 @@ fn overwrite(dir: &Path, copy: Copy, bytes: &[u8]) -> Result<(), KeysError> {
         source,
     })
 }
+
+/// Stands before each step of writing, where tests make it fail.
+#[cfg(not(test))]
+fn step() -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+use super::tests::step;

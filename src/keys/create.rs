@@ -4,7 +4,9 @@ use std::path::Path;
 
 use crate::base::sync::Arc;
 use crate::base::{Rng, VolumeId};
-use crate::crypto::{CryptoError, Keyring, Keyset, SecretBytes, SlotKeys, TierKey, on_key_thread};
+use crate::crypto::{
+    CryptoError, Keyring, Keyset, RecoveryCode, SecretBytes, SlotKeys, TierKey, on_key_thread,
+};
 use crate::format::envelope::{NONCE_BYTES, TAG_BYTES};
 use crate::format::header::{
     Argon2Cost, CHUNK_LOG2, Header, Params, Role, SealedKeyring, Slot, SlotKind, WRAPPED_BYTES,
@@ -89,15 +91,69 @@ pub fn create(
 ) -> Result<Created, KeysError> {
     assert!(CHUNK_LOG2.contains(&new.chunk_log2));
     check_new_secret(secret, new.kind)?;
-    let cost = (new.kind == SlotKind::Passphrase).then_some(new.cost);
-    if let Some(cost) = cost {
-        memory::check(memory::available_bytes(), FIRST_SLOT, cost)?;
+    if new.kind == SlotKind::Passphrase {
+        memory::check(memory::available_bytes(), FIRST_SLOT, new.cost)?;
     }
-    on_key_thread(|| build(&new, cost, secret, rng))?
+    on_key_thread(|| build(&new, secret, rng))?
+}
+
+/// A slot to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct NewSlot<'a> {
+    /// Where its secret comes from.
+    pub kind: SlotKind,
+    /// What its secret allows.
+    pub role: Role,
+    /// Its name, readable without a secret: at most 64 bytes without control characters.
+    pub label: &'a str,
+    /// How to get the secret, never the secret: at most 1024 bytes without control characters.
+    pub hint: &'a str,
+    /// Work per guess, if it takes a passphrase.
+    pub cost: Argon2Cost,
+    /// Now: seconds since 1970.
+    pub created: u64,
+}
+
+impl NewSlot<'_> {
+    /// Makes the slot: the key of its role, wrapped for a secret that was checked to suit it.
+    pub(super) fn wrap(
+        &self,
+        id: u16,
+        secret: &SecretBytes,
+        tier: &TierKey,
+        admin_public: &[u8; 32],
+        rng: &dyn Rng,
+    ) -> Result<Slot, KeysError> {
+        let mut slot = Slot {
+            id,
+            kind: self.kind,
+            role: self.role,
+            created: self.created,
+            label: self.label.to_owned(),
+            cost: (self.kind == SlotKind::Passphrase).then_some(self.cost),
+            salt: [0; 32],
+            hint: self.hint.to_owned(),
+            commit: [0; 32],
+            nonce: [0; NONCE_BYTES],
+            wrapped: [0; WRAPPED_BYTES],
+            tag: [0; TAG_BYTES],
+        };
+        rng.fill(&mut slot.salt)?;
+        let keys = SlotKeys::derive(secret, &slot, tier.volume())?
+            .expect("the secret was checked to suit the slot");
+        keys.wrap(tier, admin_public, &mut slot, rng)?;
+        Ok(slot)
+    }
 }
 
 /// Checks that a secret is good enough for a new slot.
-fn check_new_secret(secret: &SecretBytes, kind: SlotKind) -> Result<(), KeysError> {
+pub(super) fn check_new_secret(secret: &SecretBytes, kind: SlotKind) -> Result<(), KeysError> {
+    if kind == SlotKind::Recovery {
+        return match RecoveryCode::parse(secret)? {
+            Some(_) => Ok(()),
+            None => Err(KeysError::MistypedCode),
+        };
+    }
     let chars = secret.passphrase_chars();
     let weak = if chars == 0 {
         WeakSecret::Empty
@@ -120,30 +176,20 @@ fn check_new_secret(secret: &SecretBytes, kind: SlotKind) -> Result<(), KeysErro
 
 fn build(
     new: &NewHeader<'_>,
-    cost: Option<Argon2Cost>,
     secret: &SecretBytes,
     rng: Arc<dyn Rng>,
 ) -> Result<Created, KeysError> {
     let admin = TierKey::random_admin(new.volume, &*rng)?;
     let admin_public = admin.admin_public()?;
-    let mut slot = Slot {
-        id: FIRST_SLOT,
+    let slot = NewSlot {
         kind: new.kind,
         role: Role::Admin,
+        label: "",
+        hint: "",
+        cost: new.cost,
         created: new.created,
-        label: String::new(),
-        cost,
-        salt: [0; 32],
-        hint: String::new(),
-        commit: [0; 32],
-        nonce: [0; NONCE_BYTES],
-        wrapped: [0; WRAPPED_BYTES],
-        tag: [0; TAG_BYTES],
     };
-    rng.fill(&mut slot.salt)?;
-    let slot_keys = SlotKeys::derive(secret, cost, &slot.salt, new.volume)?
-        .expect("the secret was checked to suit the slot");
-    slot_keys.wrap(&admin, &admin_public, &mut slot, &*rng)?;
+    let slot = slot.wrap(FIRST_SLOT, secret, &admin, &admin_public, &*rng)?;
     let keyring = Keyring::random(new.label, admin.root_public()?, new.created, &*rng)?;
     let mut header = Header {
         features: 0,

@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::base::RngError;
 use crate::base::os::LockedMemoryError;
 use crate::crypto::{CryptoError, SecretBytes};
-use crate::format::header::{Argon2Cost, HeaderError};
+use crate::format::header::{Argon2Cost, HeaderError, Role, SLOTS_MAX};
 
 use super::create::PASSPHRASE_MIN_CHARS;
 
@@ -65,6 +65,63 @@ pub enum KeysError {
         /// The slot.
         slot: u16,
     },
+    /// The slot that opened is no administrator's.
+    #[error(
+        "C-POLICY: slot {slot} has the role {}, which may not change keys; use the secret of an admin slot", role.name()
+    )]
+    NotAdmin {
+        /// The slot.
+        slot: u16,
+        /// Its role.
+        role: Role,
+    },
+    /// There is no such slot.
+    #[error("the volume has no slot {slot}; `coffer key list` shows which there are")]
+    NoSuchSlot {
+        /// The slot.
+        slot: u16,
+    },
+    /// Without it nobody could change keys any more.
+    #[error(
+        "C-POLICY: slot {slot} is the last one with the role admin; add another admin slot first"
+    )]
+    LastAdmin {
+        /// The slot.
+        slot: u16,
+    },
+    /// There is no room for one more slot.
+    #[error("C-POLICY: the volume has {SLOTS_MAX} slots, more do not fit; remove one first")]
+    SlotsFull,
+    /// Another slot takes the secret already.
+    #[error("C-POLICY: slot {slot} takes this secret already; give another one")]
+    KnownSecret {
+        /// The slot.
+        slot: u16,
+    },
+    /// A label or hint that cannot stand in a header.
+    #[error("a {what} has at most {max_bytes} bytes and no control characters; give a shorter one")]
+    Text {
+        /// Label or hint.
+        what: &'static str,
+        /// Its bound.
+        max_bytes: usize,
+    },
+    /// What looks like a recovery code has a wrong checksum.
+    #[error(
+        "C-NOSLOT: this has the form of a recovery code, but a character of it is wrong; compare it with the paper"
+    )]
+    MistypedCode,
+    /// A change is in effect, and one copy of the header has not got it.
+    #[error(
+        "the change is in effect, but {} could not be written and may still hold what was removed; mend the disk, then mount the volume once", path.display()
+    )]
+    SecondCopy {
+        /// The copy.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: Box<KeysError>,
+    },
     /// A secret that cannot protect a volume.
     #[error("C-SECRETFORM: {0}")]
     WeakSecret(WeakSecret),
@@ -113,6 +170,8 @@ pub enum ErrorKind {
     NotAVolume,
     /// Restore from a backup.
     Integrity,
+    /// Ask otherwise.
+    Usage,
     /// Meet the rule.
     Policy,
     /// Make room.
@@ -126,13 +185,20 @@ impl KeysError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::WrongSecret => ErrorKind::WrongSecret,
+            Self::WrongSecret | Self::MistypedCode => ErrorKind::WrongSecret,
+            Self::NoSuchSlot { .. } => ErrorKind::Usage,
+            Self::SecondCopy { source, .. } => source.kind(),
             Self::NotAVolume { .. } | Self::Unsupported(_) => ErrorKind::NotAVolume,
             Self::HeaderDamaged { .. }
             | Self::Tampered { .. }
             | Self::Crypto(CryptoError::Keyring) => ErrorKind::Integrity,
             Self::KdfCap { .. }
             | Self::ReadOnlySlot { .. }
+            | Self::NotAdmin { .. }
+            | Self::LastAdmin { .. }
+            | Self::SlotsFull
+            | Self::KnownSecret { .. }
+            | Self::Text { .. }
             | Self::WeakSecret(_)
             | Self::KeyFile { .. }
             | Self::Crypto(

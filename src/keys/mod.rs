@@ -10,6 +10,7 @@
 //! * nothing that a header asks for is allocated before it was compared with what is allowed here;
 //! * keys and everything derived from a secret live and die on the key thread.
 
+mod change;
 mod copies;
 mod create;
 mod error;
@@ -22,10 +23,11 @@ use std::path::Path;
 use crate::base::VolumeId;
 use crate::format::header::{self, Header, Slot};
 
-pub use crate::crypto::{EpochInfo, EpochState, SecretBytes};
+pub use crate::crypto::{EpochInfo, EpochState, RecoveryCode, SecretBytes};
 pub use crate::format::header::{Argon2Cost, Role, SlotKind};
+pub use change::{Change, change};
 pub use copies::Twin;
-pub use create::{Created, NewHeader, create};
+pub use create::{Created, NewHeader, NewSlot, create};
 pub use error::{CopyFault, ErrorKind, KdfLimit, KeyFileFault, KeysError, WeakSecret};
 pub use key_file::read_key_file;
 pub use unlock::{Unlocked, unlock};
@@ -52,6 +54,8 @@ pub struct SlotInfo {
     pub role: Role,
     /// Its name.
     pub label: String,
+    /// How to get its secret.
+    pub hint: String,
     /// When it was made: seconds since 1970.
     pub created: u64,
     /// Work per guess; none for secrets that are keys already.
@@ -65,6 +69,7 @@ impl From<&Slot> for SlotInfo {
             kind: s.kind,
             role: s.role,
             label: s.label.clone(),
+            hint: s.hint.clone(),
             created: s.created,
             cost: s.cost,
         }

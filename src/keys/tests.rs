@@ -1,11 +1,14 @@
 //! Tests of the header files and of unlocking, and what they share.
 
+mod changes;
 mod copies;
 mod golden;
 mod key_files;
 mod secrets;
 mod unlocking;
 
+use std::cell::Cell;
+use std::io;
 use std::path::Path;
 
 use super::copies::{Copy, file_bytes};
@@ -16,6 +19,27 @@ use crate::base::{Rng, RngError};
 use crate::crypto::{SlotKeys, TierKey};
 use crate::format::envelope::{NONCE_BYTES, TAG_BYTES};
 use crate::format::header::{CHECKSUM_BYTES, WRAPPED_BYTES};
+
+thread_local! {
+    /// Steps of writing a header until one fails; none: all work.
+    static STEPS_LEFT: Cell<Option<u32>> = const { Cell::new(None) };
+}
+
+/// Makes step `n` of the next writing fail, counted from 0.
+fn fail_at(n: Option<u32>) {
+    STEPS_LEFT.set(n);
+}
+
+/// A step of writing a header.
+pub(super) fn step() -> io::Result<()> {
+    match STEPS_LEFT.get() {
+        Some(0) => Err(io::ErrorKind::StorageFull.into()),
+        left => {
+            STEPS_LEFT.set(left.map(|n| n - 1));
+            Ok(())
+        }
+    }
+}
 
 const PASSPHRASE: &[u8] = b"correct horse battery";
 const KEY: &[u8] = &[0xc3; 32];
@@ -94,7 +118,7 @@ fn header_of(dir: &Path) -> Header {
 /// Returns the admin key in the first slot, whose secret is given.
 fn admin_of(header: &Header, bytes: &[u8]) -> TierKey {
     let slot = &header.slots[0];
-    let keys = SlotKeys::derive(&secret(bytes), slot.cost, &slot.salt, header.volume);
+    let keys = SlotKeys::derive(&secret(bytes), slot, header.volume);
     let keys = keys.expect("derived").expect("long enough");
     keys.unwrap(slot).expect("the secret of the first slot").0
 }
@@ -137,7 +161,7 @@ fn slot_for(
         wrapped: [0; WRAPPED_BYTES],
         tag: [0; TAG_BYTES],
     };
-    let keys = SlotKeys::derive(&secret(bytes), cost, &slot.salt, header.volume);
+    let keys = SlotKeys::derive(&secret(bytes), &slot, header.volume);
     let keys = keys.expect("derived").expect("long enough");
     let tier = admin.lowered(role).expect("locked memory");
     keys.wrap(&tier, &header.admin_public, &mut slot, &*counting())

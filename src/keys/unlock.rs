@@ -9,10 +9,10 @@ use std::path::Path;
 use crate::base::Rng;
 use crate::base::sync::Arc;
 use crate::crypto::{
-    CryptoError, EpochInfo, Keyring, Keyset, SecretBytes, SlotKeys, TierKey, on_key_thread,
-    verify_header,
+    CryptoError, EpochInfo, Keyring, Keyset, RecoveryCode, SecretBytes, SlotKeys, TierKey,
+    on_key_thread, verify_header,
 };
-use crate::format::header::{Header, Role, Slot};
+use crate::format::header::{Header, Role, SIGN_ALL, Slot};
 
 use super::copies::Copies;
 use super::error::{KdfLimit, KeysError, WeakSecret};
@@ -34,6 +34,8 @@ pub struct Unlocked {
     pub incarnation: [u8; 16],
     /// Bytes of a chunk.
     pub chunk_bytes: usize,
+    /// Every root is signed, since the volume has or had a slot that only reads.
+    pub sign_all: bool,
     /// True when the other copy of the header was damaged or old, and has been mended.
     pub healed: bool,
 }
@@ -65,6 +67,7 @@ pub fn unlock(
         header_seq: header.header_seq,
         incarnation: header.incarnation,
         chunk_bytes: chunk_bytes(header),
+        sign_all: header.features & SIGN_ALL != 0,
         healed: false,
     };
     if access == Access::ReadWrite {
@@ -86,23 +89,51 @@ pub(super) struct Opened<'a> {
     epochs: Vec<EpochInfo>,
 }
 
-/// Tries a secret on all slots, those that cost nothing first.
 pub(super) fn open<'a>(
     header: &'a Header,
     secret: &SecretBytes,
     rng: Arc<dyn Rng>,
     memory_bytes: u64,
 ) -> Result<Opened<'a>, KeysError> {
+    let Admitted {
+        slot,
+        tier,
+        keyring,
+    } = admit(header, secret, memory_bytes)?;
+    Ok(Opened {
+        slot,
+        label: keyring.label().to_owned(),
+        epochs: keyring.epochs(),
+        keyset: Keyset::assemble(&tier, keyring, rng)?,
+    })
+}
+
+/// The slot that accepts a secret, with what it gives; the header is authentic.
+pub(super) struct Admitted<'a> {
+    pub(super) slot: &'a Slot,
+    pub(super) tier: TierKey,
+    pub(super) keyring: Keyring,
+}
+
+/// Tries a secret on all slots, those that cost nothing first.
+pub(super) fn admit<'a>(
+    header: &'a Header,
+    secret: &SecretBytes,
+    memory_bytes: u64,
+) -> Result<Admitted<'a>, KeysError> {
     let mut refused = None;
     let (stretched, keys): (Vec<_>, Vec<_>) = header.slots.iter().partition(|s| s.cost.is_some());
     for slot in keys.into_iter().chain(stretched) {
         match derive(header, slot, secret, memory_bytes) {
-            Ok(Some(keys)) if keys.fit(slot) => return open_with(header, slot, &keys, rng),
+            Ok(Some(keys)) if keys.fit(slot) => return admit_with(header, slot, &keys),
             Ok(_) => {}
             // Another slot may ask for less.
             Err(e @ KeysError::KdfCap { .. }) => refused = Some(e),
             Err(e) => return Err(e),
         }
+    }
+    if RecoveryCode::is_mistyped(secret)? {
+        return Err(KeysError::MistypedCode);
     }
     Err(refused.unwrap_or(KeysError::WrongSecret))
 }
@@ -116,7 +147,7 @@ fn derive(
     if let Some(cost) = slot.cost {
         memory::check(memory_bytes, slot.id, cost)?;
     }
-    SlotKeys::derive(secret, slot.cost, &slot.salt, header.volume).map_err(|e| match e {
+    SlotKeys::derive(secret, slot, header.volume).map_err(|e| match e {
         CryptoError::KdfMemory(cost) => KeysError::KdfCap {
             slot: slot.id,
             cost,
@@ -127,12 +158,11 @@ fn derive(
 }
 
 /// Opens a header with the keys of a slot that fits.
-fn open_with<'a>(
+fn admit_with<'a>(
     header: &Header,
     slot: &'a Slot,
     keys: &SlotKeys,
-    rng: Arc<dyn Rng>,
-) -> Result<Opened<'a>, KeysError> {
+) -> Result<Admitted<'a>, KeysError> {
     let (tier, admin_public) = keys.unwrap(slot).map_err(tampered("wrapped key"))?;
     if admin_public != header.admin_public {
         return Err(KeysError::Tampered { what: "public key" });
@@ -140,11 +170,10 @@ fn open_with<'a>(
     verify_header(&admin_public, &header.signed_bytes(), &header.signature)
         .map_err(tampered("signature"))?;
     let keyring = open_keyring(header, &tier)?;
-    Ok(Opened {
+    Ok(Admitted {
         slot,
-        label: keyring.label().to_owned(),
-        epochs: keyring.epochs(),
-        keyset: Keyset::assemble(&tier, keyring, rng)?,
+        tier,
+        keyring,
     })
 }
 

@@ -298,7 +298,7 @@ impl Txn {
         root.generation = generation;
         root.time = self.clock.now();
         root.epoch_messages += u64::try_from(group.len()).unwrap_or(u64::MAX) + 1;
-        root.signature = if root.clean {
+        root.signature = if root.clean || self.sign_all.load(Ordering::Acquire) {
             self.records.keyset().sign_root(&root.signed_bytes())
         } else {
             None
@@ -336,6 +336,7 @@ impl Txn {
                     live.epoch_messages = root.epoch_messages;
                     live.prev_root_hash = root.prev_root_hash;
                     live.time = root.time;
+                    live.signature = root.signature;
                     state.closing = None;
                     self.note_congestion(&state);
                     self.durable.store(group.no, Ordering::Release);

@@ -81,6 +81,9 @@ pub enum TxnError {
     /// The root's signature is wrong.
     #[error("C-AEAD: the root's signature is not authentic")]
     RootSignature,
+    /// The root is not signed, though every root of this volume is.
+    #[error("C-AEAD: the root is not signed, so a holder of a read-only key may have made it")]
+    RootUnsigned,
     /// The store holds more records than the root counts.
     #[error("C-SETDIGEST: more records of kind {kind:?} are in the store than its root counts")]
     Uncounted {
@@ -178,6 +181,8 @@ pub struct Txn {
     poisoned: AtomicBool,
     congested: AtomicBool,
     verified: AtomicBool,
+    /// Not only the roots of checkpoints are signed.
+    sign_all: AtomicBool,
     stop_scan: AtomicBool,
     on_durable: OnDurable,
     relief: Mutex<Option<Relief>>,
@@ -240,6 +245,7 @@ impl Txn {
             poisoned: AtomicBool::new(false),
             congested: AtomicBool::new(false),
             verified: AtomicBool::new(false),
+            sign_all: AtomicBool::new(false),
             stop_scan: AtomicBool::new(false),
             on_durable,
             relief: Mutex::new(None),
@@ -262,6 +268,12 @@ impl Txn {
             Some(e) => Err(e),
             None => Ok(Op::new(self, turn)),
         }
+    }
+
+    /// Has every root signed from now on, not only those of checkpoints. The one that is just being
+    /// written may not be yet.
+    pub fn sign_every_root(&self) {
+        self.sign_all.store(true, Ordering::Release);
     }
 
     /// Names who gives space back when a commit finds the store's file system full. The commit is

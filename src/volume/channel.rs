@@ -1,4 +1,4 @@
-//! Messages between the processes of a mount, each with at most one descriptor.
+//! Messages between the processes of a mount, each with at most two descriptors.
 //!
 //! A channel is a Unix socket that keeps the borders of messages; a message is one JSON value. An
 //! inherited channel is the standard input of its process, so that nothing else need be inherited.
@@ -21,6 +21,9 @@ use super::{MountOptions, Mounted, Report, UmountMode, VolumeError};
 
 /// Longest message: two paths, an option list, and the slots of a header.
 const MESSAGE_MAX_BYTES: usize = 64 << 10;
+
+/// Descriptors that come with a message: pipes with secrets, or the device of a mount.
+const DESCRIPTORS_MAX: usize = 2;
 
 /// Connections that wait to be accepted: commands of people.
 const BACKLOG: i32 = 16;
@@ -122,25 +125,17 @@ impl Channel {
 
     /// Sends a message.
     pub(super) fn send<T: Serialize>(&self, message: &T) -> Result<(), VolumeError> {
-        self.transmit(message, &[])
+        self.send_with(message, &[])
     }
 
-    /// Sends a message with a descriptor.
+    /// Sends a message with descriptors.
     pub(super) fn send_with<T: Serialize>(
-        &self,
-        message: &T,
-        descriptor: BorrowedFd<'_>,
-    ) -> Result<(), VolumeError> {
-        self.transmit(message, &[descriptor])
-    }
-
-    fn transmit<T: Serialize>(
         &self,
         message: &T,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), VolumeError> {
         let bytes = serde_json::to_vec(message).map_err(VolumeError::Protocol)?;
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !descriptors.is_empty() {
             assert!(ancillary.push(SendAncillaryMessage::ScmRights(descriptors)));
@@ -162,8 +157,16 @@ impl Channel {
     pub(super) fn receive<T: DeserializeOwned>(
         &self,
     ) -> Result<Option<(T, Option<OwnedFd>)>, VolumeError> {
+        let received = self.receive_all()?;
+        Ok(received.map(|(message, descriptors)| (message, descriptors.into_iter().next())))
+    }
+
+    /// The same, with all descriptors.
+    pub(super) fn receive_all<T: DeserializeOwned>(
+        &self,
+    ) -> Result<Option<(T, Vec<OwnedFd>)>, VolumeError> {
         let mut bytes = vec![0; MESSAGE_MAX_BYTES];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
             let received = rustix::net::recvmsg(
@@ -187,13 +190,14 @@ impl Channel {
             let e = <serde_json::Error as serde::de::Error>::custom("the message is too long");
             return Err(VolumeError::Protocol(e));
         }
-        let descriptor = ancillary.drain().find_map(|m| match m {
-            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-            _ => None,
+        let descriptors = ancillary.drain().flat_map(|m| match m {
+            RecvAncillaryMessage::ScmRights(fds) => fds.collect(),
+            _ => Vec::new(),
         });
+        let descriptors = descriptors.collect();
         let message = bytes.get(..received.bytes).unwrap_or_default();
         let message = serde_json::from_slice(message).map_err(VolumeError::Protocol)?;
-        Ok(Some((message, descriptor)))
+        Ok(Some((message, descriptors)))
     }
 
     /// Bounds how long [`Self::receive`] waits.

@@ -4,6 +4,7 @@
 //! before the worker ends. Root and the worker's own user may ask.
 
 use std::io::ErrorKind;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::channel::{Channel, system};
 use super::layout::failed;
 use super::runtime::{Runtime, VolumeRuntime};
-use super::{Info, MountInfo, Mounted, Report, UmountMode, VolumeError, mount_point};
+use super::slots::SlotOrder;
+use super::{Info, MountInfo, Mounted, Report, SlotInfo, UmountMode, VolumeError, mount_point};
 
 /// How long a worker may take to say what it is: it answers from memory.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,6 +33,8 @@ pub(super) enum Request {
         /// None is no quota.
         size_bytes: Option<u64>,
     },
+    /// Other slots. The secret of an administrator comes with it, and that of the slot, in pipes.
+    ChangeSlots(SlotOrder),
     /// The end.
     Stop(UmountMode),
 }
@@ -42,6 +46,8 @@ pub(super) enum Answer {
     Info(Box<Info>),
     /// It is done.
     Done,
+    /// To [`Request::ChangeSlots`].
+    Slot(SlotInfo),
     /// It cannot be done.
     Failed(Report),
     /// There is no parent that could unmount any more; who asks must do it.
@@ -57,8 +63,9 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Connects to the worker of a volume; none if there is none.
-    fn connect(runtime: &VolumeRuntime) -> Result<Option<Self>, VolumeError> {
+    /// Connects to the worker of a volume; none if there is none, or one of a version that speaks
+    /// otherwise, which must not keep commands from the other volumes.
+    pub(super) fn connect(runtime: &VolumeRuntime) -> Result<Option<Self>, VolumeError> {
         let path = runtime.control();
         let io = |e| failed("connect to", &path, e);
         let Some(channel) = Channel::connect(&path).map_err(io)? else {
@@ -66,8 +73,10 @@ impl Client {
         };
         let (worker, _) = channel.peer().map_err(io)?;
         channel.set_patience(PATIENCE)?;
-        let Some(answer) = ask(&channel, &Request::Info)? else {
-            return Ok(None);
+        let answer = match ask(&channel, &Request::Info, &[]) {
+            Ok(Some(answer)) => answer,
+            Ok(None) | Err(VolumeError::Protocol(_)) => return Ok(None),
+            Err(e) => return Err(e),
         };
         channel.set_patience(Duration::MAX)?;
         match answer {
@@ -116,7 +125,16 @@ impl Client {
 
     /// Asks for something and waits until it is done.
     pub(super) fn ask(&self, request: &Request) -> Result<Answer, VolumeError> {
-        ask(&self.channel, request)?.ok_or_else(|| self.died())
+        self.ask_with(request, &[])
+    }
+
+    /// The same, with descriptors for the worker.
+    pub(super) fn ask_with(
+        &self,
+        request: &Request,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<Answer, VolumeError> {
+        ask(&self.channel, request, descriptors)?.ok_or_else(|| self.died())
     }
 
     /// Tells a worker without a parent that its mount is out of sight.
@@ -160,8 +178,12 @@ impl Client {
     }
 }
 
-fn ask(channel: &Channel, request: &Request) -> Result<Option<Answer>, VolumeError> {
-    match channel.send(request) {
+fn ask(
+    channel: &Channel,
+    request: &Request,
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<Option<Answer>, VolumeError> {
+    match channel.send_with(request, descriptors) {
         Err(VolumeError::System { source, .. }) if source.kind() == ErrorKind::BrokenPipe => {
             return Ok(None);
         }

@@ -440,6 +440,7 @@ fn kind_of_keys(e: &KeysError) -> Kind {
     match e.kind() {
         keys::ErrorKind::WrongSecret => Kind::WrongSecret,
         keys::ErrorKind::NotAVolume => Kind::NotAVolume,
+        keys::ErrorKind::Usage => Kind::Usage,
         keys::ErrorKind::Integrity => Kind::Integrity,
         keys::ErrorKind::Policy => Kind::Policy,
         keys::ErrorKind::NoSpace => Kind::NoSpace,

@@ -43,6 +43,9 @@ pub struct SlotInfo {
     pub role: String,
     /// What its owner calls it.
     pub label: String,
+    /// How to get its secret. A worker of an earlier version does not tell.
+    #[serde(default)]
+    pub hint: String,
     /// Seconds since 1970.
     pub created: u64,
     /// Work of Argon2id for each guess, for passphrases.

@@ -22,6 +22,7 @@ mod parent;
 mod runtime;
 mod seen;
 mod signals;
+mod slots;
 mod worker;
 
 #[cfg(test)]
@@ -31,12 +32,13 @@ use std::path::{Path, PathBuf};
 
 pub use crate::block::Compression;
 pub use crate::crypto::SecretBytes;
-pub use crate::format::header::{Argon2Cost, SlotKind};
+pub use crate::format::header::{Argon2Cost, Role, SlotKind};
 pub use crate::keys::read_key_file;
 pub use error::{Holder, Kind, MountPointProblem, Report, VolumeError};
 pub use info::{ContentInfo, EpochLine, HeaderInfo, Info, MountInfo, Mounted, SlotInfo};
 pub use open::{Locked, Open};
 pub use options::{InitOptions, MountOptions};
+pub use slots::{SecretForm, SlotChange, change_slots, recovery_code};
 
 use control::{Client, Request};
 

@@ -1,12 +1,9 @@
 //! The caller's side of a mount: checks, starts the parent, hands over the secret, waits.
 
-use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-
-use rustix::pipe::PipeFlags;
 
 use crate::base::os;
 use crate::crypto::SecretBytes;
@@ -18,6 +15,7 @@ use super::journal;
 use super::layout::failed;
 use super::mount_point::{self, Found};
 use super::runtime::Runtime;
+use super::slots::filled_pipe;
 use super::{
     Locked, MountRequest, Mounted, PARENT, UmountMode, Volume, VolumeError, mount_table, parent,
 };
@@ -39,13 +37,8 @@ pub(super) fn mount(request: &MountRequest, secret: &SecretBytes) -> Result<Moun
     os::keep_descriptors_here().map_err(|e| system("keep descriptors from the mount", e))?;
     let runtime = Runtime::of_user()?.volume(&order.volume_id)?;
     let (ours, theirs) = Channel::pair()?;
-    // The pipe holds the longest secret, so that nobody need read yet.
-    let (reader, writer) =
-        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|e| system("make a pipe", e.into()))?;
-    secret
-        .write_to(&mut File::from(writer))
-        .map_err(|e| system("hand over the secret", e))?;
-    ours.send_with(&order, reader.as_fd())?;
+    let reader = filled_pipe(secret)?;
+    ours.send_with(&order, &[reader.as_fd()])?;
     if request.foreground {
         let e = parent::command(PARENT, theirs, &[]).exec();
         return Err(system("start the parent of the mount", e));

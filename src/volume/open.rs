@@ -20,7 +20,7 @@ use crate::kv;
 use crate::kv::files::PackFiles;
 use crate::kv::rocks::Rocks;
 use crate::sealed::{Records, SealedPacks};
-use crate::txn::Txn;
+use crate::txn::{Txn, TxnError};
 
 use super::layout::Layout;
 use super::lock::Lock;
@@ -51,6 +51,7 @@ pub struct Open {
     header: HeaderInfo,
     label: String,
     epochs: Vec<EpochLine>,
+    writable: bool,
 }
 
 impl Volume<Locked> {
@@ -116,6 +117,7 @@ impl Volume<Locked> {
                 header: header_info(&self.state.peek),
                 label: unlocked.label,
                 epochs: unlocked.epochs.iter().map(epoch_line).collect(),
+                writable: access == Access::ReadWrite,
             },
         })
     }
@@ -139,9 +141,7 @@ fn open_store(
     let packs = PackFiles::open(&layout.packs(), read_only)?;
     let packs = SealedPacks::new(Arc::new(packs), Arc::clone(keyset));
     let records = Records::new(Arc::new(store), Arc::clone(keyset));
-    let root = records
-        .get(&Key::root())?
-        .ok_or(crate::txn::TxnError::NoRoot)?;
+    let root = records.get(&Key::root())?.ok_or(TxnError::NoRoot)?;
     let root = Root::decode(&root.payload)?;
     if root.incarnation != unlocked.incarnation {
         return Err(VolumeError::Substituted);
@@ -152,6 +152,10 @@ fn open_store(
             seen: root.header_seq,
         });
     }
+    // Before anything is begun: the end of a transaction layer signs what it has found.
+    if unlocked.sign_all && root.signature.is_none() {
+        return Err(TxnError::RootUnsigned.into());
+    }
     let settings = records
         .get(&Key::settings())?
         .ok_or(VolumeError::NoSettings)?;
@@ -159,6 +163,9 @@ fn open_store(
     let seen = Seen::check(&runtime.generation(), &root)?;
     let on_durable = Box::new(move |generation| seen.record(generation));
     let txn = Txn::open(records, Arc::new(SystemClock), on_durable)?;
+    if unlocked.sign_all {
+        txn.sign_every_root();
+    }
     if !read_only && unlocked.header_seq > root.header_seq {
         // A change of the header that a crash kept from the root.
         let raise = |txn: &Txn| -> Result<(), VolumeError> {
@@ -249,6 +256,37 @@ impl Volume<Open> {
         Ok(())
     }
 
+    /// Has every root signed from the next commit on, which is done when this returns.
+    pub(super) fn sign_every_root(&self) -> Result<(), VolumeError> {
+        let txn = &self.state.txn;
+        txn.sign_every_root();
+        txn.begin()?.root();
+        txn.commit_wait()?;
+        assert!(txn.root().signature.is_some());
+        Ok(())
+    }
+
+    /// Takes over what the header says now; if it has a new number, the root learns it.
+    pub(super) fn learn_header(&mut self) -> Result<(), VolumeError> {
+        let peek = keys::peek(&self.dir)?;
+        let s = &mut self.state;
+        s.header = header_info(&peek);
+        if peek.header_seq > s.txn.root().header_seq {
+            s.txn.begin()?.root().header_seq = peek.header_seq;
+            s.txn.commit_wait()?;
+        }
+        Ok(())
+    }
+
+    /// Returns true when the volume was opened for writing.
+    pub(super) fn is_writable(&self) -> bool {
+        self.state.writable
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Makes everything durable and ends the volume; its keys are gone afterwards.
     ///
     /// # Errors
@@ -293,19 +331,22 @@ fn header_info(peek: &Peek) -> HeaderInfo {
         format: peek.format,
         created: peek.created,
         chunk_bytes: u32::try_from(peek.chunk_bytes).expect("chunks have at most 1 MiB"),
-        slots: peek.slots.iter().map(slot_info).collect(),
+        slots: peek.slots.iter().cloned().map(SlotInfo::from).collect(),
         damage: peek.twin.damage(),
     }
 }
 
-fn slot_info(slot: &keys::SlotInfo) -> SlotInfo {
-    SlotInfo {
-        id: slot.id,
-        kind: slot.kind.name().into(),
-        role: slot.role.name().into(),
-        label: slot.label.clone(),
-        created: slot.created,
-        kdf: slot.cost.map(|c| c.to_string()),
+impl From<keys::SlotInfo> for SlotInfo {
+    fn from(slot: keys::SlotInfo) -> Self {
+        Self {
+            id: slot.id,
+            kind: slot.kind.name().into(),
+            role: slot.role.name().into(),
+            label: slot.label,
+            hint: slot.hint,
+            created: slot.created,
+            kdf: slot.cost.map(|c| c.to_string()),
+        }
     }
 }
 

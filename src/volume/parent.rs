@@ -97,7 +97,7 @@ impl Parent {
             Stdio::inherit(),
             &[("GLIBC_TUNABLES", MALLOC)],
         )?;
-        worker.send_with(&order, secret)?;
+        worker.send_with(&order, &[secret])?;
         Ok(Self {
             order,
             runtime,
@@ -143,7 +143,7 @@ impl Parent {
     fn obey(&mut self, message: ToParent, caller: &mut Option<Channel>) -> Result<(), VolumeError> {
         match message {
             ToParent::Mount { fsname } => match self.mount(&fsname) {
-                Ok(device) => self.worker.send_with(&ToWorker::Device, device.as_fd()),
+                Ok(device) => self.worker.send_with(&ToWorker::Device, &[device.as_fd()]),
                 Err(e) => self.worker.send(&ToWorker::Refused(e.report())),
             },
             ToParent::Serving { label } => {

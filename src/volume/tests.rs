@@ -4,6 +4,7 @@ mod channel;
 mod fresh;
 mod lock;
 mod mount_point;
+mod slots;
 mod text;
 
 use std::path::{Path, PathBuf};

@@ -5,7 +5,6 @@
 //! of sight and still in use. Then everything is written out, and only then anybody is told.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{Read, Write};
 use std::num::NonZero;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,10 +18,8 @@ use rustix::process::{Resource, Rlimit};
 use crate::base::hardening;
 use crate::base::sync::Arc;
 use crate::base::{Clock, SystemClock};
-use crate::crypto::SecretBytes;
 use crate::fs::Fs;
 use crate::fuse::{self, FuseError, RequestCounts, ServeOptions};
-use crate::keys::KeysError;
 
 use super::channel::{Channel, Listener, Order, ToParent, ToWorker, system};
 use super::control::{Answer, Request};
@@ -31,7 +28,8 @@ use super::layout::failed;
 use super::parent::milliseconds_since;
 use super::runtime::{Runtime, VolumeRuntime};
 use super::signals::{Signals, wait_for};
-use super::{Access, Info, Locked, MountInfo, Open, UmountMode, Volume, VolumeError};
+use super::slots::{SlotOrder, drained_pipe};
+use super::{Access, Info, Locked, MountInfo, Open, SlotInfo, UmountMode, Volume, VolumeError};
 
 /// Threads that answer the kernel: they never wait for a sync, so a few carry all requests.
 const THREADS: std::ops::RangeInclusive<usize> = 2..=8;
@@ -102,7 +100,7 @@ fn serve(
     waiting: &mut Vec<Channel>,
 ) -> Result<(), VolumeError> {
     let signals = Signals::catch()?;
-    let secret = SecretBytes::read_from(&mut File::from(secret)).map_err(KeysError::from)?;
+    let secret = drained_pipe(secret)?;
     let access = if order.options.read_only {
         Access::ReadOnly
     } else {
@@ -389,7 +387,7 @@ impl Desk<'_> {
     /// Answers one request; the connection then waits for the next one, or for the end.
     fn hear_client(&mut self, client: Channel) -> Option<End> {
         // Whoever is gone, or talks nonsense, is let go.
-        let (request, _) = client.receive::<Request>().ok()??;
+        let (request, pipes) = client.receive_all::<Request>().ok()??;
         let answer = match request {
             Request::Info => Answer::Info(Box::new(Info {
                 mount: Some(self.mount.clone()),
@@ -397,6 +395,10 @@ impl Desk<'_> {
             })),
             Request::Resize { size_bytes } => match self.volume.resize(size_bytes) {
                 Ok(()) => Answer::Done,
+                Err(e) => Answer::Failed(e.report()),
+            },
+            Request::ChangeSlots(order) => match self.change_slots(order, pipes) {
+                Ok(slot) => Answer::Slot(slot),
                 Err(e) => Answer::Failed(e.report()),
             },
             Request::Sync => {
@@ -415,6 +417,28 @@ impl Desk<'_> {
             self.clients.push(client);
         }
         None
+    }
+
+    /// Changes the slots with the secrets in the pipes that came with the order.
+    fn change_slots(
+        &mut self,
+        order: SlotOrder,
+        pipes: Vec<OwnedFd>,
+    ) -> Result<SlotInfo, VolumeError> {
+        let nonsense = || VolumeError::Option {
+            what: "the change",
+            value: "of a slot".into(),
+            allowed: "use the version of coffer that mounted the volume",
+        };
+        let secrets = pipes.into_iter().map(drained_pipe);
+        let secrets = secrets.collect::<Result<Vec<_>, _>>()?;
+        let (own, new) = match &secrets[..] {
+            [own] if !order.needs_secret() => (own, None),
+            [own, new] if order.needs_secret() => (own, Some(new)),
+            _ => return Err(nonsense()),
+        };
+        let change = order.change().ok_or_else(nonsense)?;
+        self.volume.change_slots(&change, own, new)
     }
 
     /// Answers who asked for the end, and remembers them for it.

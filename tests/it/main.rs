@@ -12,6 +12,7 @@ mod ext4;
 mod full;
 mod git;
 mod harness;
+mod keys;
 mod kills;
 mod limits;
 mod manifest;

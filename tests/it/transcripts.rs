@@ -91,6 +91,11 @@ fn first_steps() {
 }
 
 #[test]
+fn keys() {
+    play("keys.txt");
+}
+
+#[test]
 fn refusals() {
     play("refusals.txt");
 }

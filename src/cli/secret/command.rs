@@ -4,7 +4,7 @@
 //! can replace it could learn the secret.
 
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -20,18 +20,25 @@ use crate::volume::SecretBytes;
 use super::super::exit::{Exit, Failure};
 use super::read_all;
 
+/// Most bytes that it may print: a key, with room.
+const OUTPUT_MAX_BYTES: u64 = 4096;
+
 /// How long a program may take: it may have to ask a server, or a person for a token.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// Runs a program and returns what it prints.
+/// Runs a program with a request on its standard input and returns what it prints.
 ///
 /// # Errors
-/// When it cannot be trusted or started, fails, or takes longer than 30 s.
-pub fn run(argv: &[OsString]) -> Result<SecretBytes, Failure> {
-    run_within(argv, TIME_LIMIT)
+/// When it cannot be trusted or started, fails, prints too much, or takes longer than 30 s.
+pub fn run(argv: &[OsString], request: &str) -> Result<SecretBytes, Failure> {
+    run_within(argv, request, TIME_LIMIT)
 }
 
-pub(super) fn run_within(argv: &[OsString], limit: Duration) -> Result<SecretBytes, Failure> {
+pub(super) fn run_within(
+    argv: &[OsString],
+    request: &str,
+    limit: Duration,
+) -> Result<SecretBytes, Failure> {
     let Some((program, arguments)) = argv.split_first() else {
         return Err(Failure::usage(
             "`cmd:` names no program",
@@ -52,10 +59,14 @@ pub(super) fn run_within(argv: &[OsString], limit: Duration) -> Result<SecretByt
     };
     let mut child = Command::new(program)
         .args(arguments)
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|e| failed(format!("cannot be started: {e}")))?;
+    let mut stdin = child.stdin.take().expect("standard input is piped");
+    // The pipe takes it all at once; a program that does not want to know may have ended.
+    let _ = stdin.write_all(request.as_bytes());
+    drop(stdin);
     let deadline = Deadline::after(limit);
     let secret = read_output(&mut child, &deadline, &name);
     let ended = deadline.wait_for_end(&child);
@@ -74,13 +85,20 @@ pub(super) fn run_within(argv: &[OsString], limit: Duration) -> Result<SecretByt
 
 fn read_output(child: &mut Child, deadline: &Deadline, name: &str) -> Result<SecretBytes, Failure> {
     let stdout = child.stdout.take().expect("standard output is piped");
-    read_all(
-        &mut Timed {
-            source: stdout,
-            deadline,
-        },
-        name,
-    )
+    let timed = Timed {
+        source: stdout,
+        deadline,
+    };
+    let mut bounded = timed.take(OUTPUT_MAX_BYTES + 1);
+    let secret = read_all(&mut bounded, name)?;
+    if bounded.limit() > 0 {
+        return Ok(secret);
+    }
+    Err(Failure::new(
+        Exit::Failure,
+        format!("{name} printed more than {OUTPUT_MAX_BYTES} bytes"),
+        "run it by hand: it must print the secret and nothing else",
+    ))
 }
 
 /// Returns why a program is not to be trusted, if so.

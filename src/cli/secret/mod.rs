@@ -6,7 +6,9 @@
 
 mod command;
 mod forbidden;
+mod new;
 mod prompt;
+mod request;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +25,7 @@ use crate::volume::{SecretBytes, VolumeError, read_key_file};
 use super::exit::{Exit, Failure, chain};
 
 pub use forbidden::{refuse_in_arguments, refuse_in_options};
+pub use new::{NewSecretOption, parse_kdf, slot_kind, warn_if_quick};
 
 /// The sources beside the terminal, for messages.
 pub const SOURCES: &str = "stdin, fd:N, file:PATH, cmd:ARGV or cred:NAME";
@@ -35,7 +38,8 @@ prompt      asked for on the terminal: the default
 stdin       standard input, to its end
 fd:N        the open descriptor N, to its end
 file:PATH   a file that only its owner can read
-cmd:ARGV    what a program prints: absolute path, then arguments split at blanks
+cmd:ARGV    what a program prints, at most 4096 bytes: absolute path, then arguments split at
+            blanks; it is given a JSON object: purpose (unlock, create), volume_id and hints of slots
 cred:NAME   a credential that systemd passes: LoadCredentialEncrypted=NAME";
 
 /// The option of every command that needs a secret.
@@ -76,11 +80,14 @@ pub enum SecretSource {
 
 /// What a secret is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub enum Purpose<'a> {
     /// To open what exists: asked once.
     Unlock,
-    /// To protect something new: asked twice.
-    Create,
+    /// For a new slot: asked twice.
+    Create {
+        /// What stands in the slot about where to find it.
+        hint: &'a str,
+    },
 }
 
 impl SecretSource {
@@ -118,14 +125,14 @@ impl SecretSource {
     ///
     /// # Errors
     /// When the source has none to give, it is empty, or the environment holds one too.
-    pub fn read(&self, volume_dir: &Path, purpose: Purpose) -> Result<SecretBytes, Failure> {
+    pub fn read(&self, volume_dir: &Path, purpose: Purpose<'_>) -> Result<SecretBytes, Failure> {
         forbidden::refuse_in_environment(std::env::vars_os().map(|(name, _)| name))?;
         let secret = match self {
             Self::Prompt => prompt::ask(volume_dir, purpose)?,
             Self::Stdin => read_stdin()?,
             Self::Fd(n) => read_descriptor(*n)?,
             Self::File(path) => read_key_file(path, volume_dir).map_err(VolumeError::from)?,
-            Self::Command(argv) => command::run(argv)?,
+            Self::Command(argv) => command::run(argv, &request::about(volume_dir, purpose))?,
             Self::Credential(name) => read_credential(name)?,
         };
         if purpose == Purpose::Unlock && secret.passphrase_chars() == 0 {

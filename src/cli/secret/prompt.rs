@@ -18,7 +18,7 @@ use super::{Purpose, SOURCES, read_all};
 ///
 /// # Errors
 /// When there is no terminal, the two answers differ, or the user gives up.
-pub fn ask(volume_dir: &Path, purpose: Purpose) -> Result<SecretBytes, Failure> {
+pub fn ask(volume_dir: &Path, purpose: Purpose<'_>) -> Result<SecretBytes, Failure> {
     let terminal = File::options()
         .read(true)
         .write(true)
@@ -32,10 +32,10 @@ pub fn ask(volume_dir: &Path, purpose: Purpose) -> Result<SecretBytes, Failure> 
     let volume = printable(&volume_dir.display().to_string());
     let first = match purpose {
         Purpose::Unlock => format!("Passphrase of {volume}: "),
-        Purpose::Create => format!("New passphrase for {volume}: "),
+        Purpose::Create { .. } => format!("New passphrase for {volume}: "),
     };
     let secret = ask_once(&terminal, &first)?;
-    if purpose == Purpose::Create && ask_once(&terminal, "The same again: ")? != secret {
+    if purpose != Purpose::Unlock && ask_once(&terminal, "The same again: ")? != secret {
         return Err(Failure::usage(
             "the two passphrases differ",
             "run the command again",

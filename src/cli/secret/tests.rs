@@ -26,7 +26,7 @@ fn os(words: &[&str]) -> Vec<OsString> {
 }
 
 fn run(command: &[&str]) -> Result<SecretBytes, Failure> {
-    run_within(&os(command), Duration::from_secs(20))
+    run_within(&os(command), "{}", Duration::from_secs(20))
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn a_program_that_fails_gives_nothing() {
 #[test]
 fn a_program_that_takes_too_long_is_ended() {
     let limit = Duration::from_millis(50);
-    let slow = run_within(&os(&["/bin/sleep", "1000"]), limit);
+    let slow = run_within(&os(&["/bin/sleep", "1000"]), "{}", limit);
     assert!(slow.is_err_and(|e| e.cause.contains("took longer")));
 }
 
@@ -184,7 +184,7 @@ fn a_program_that_others_can_change_is_not_run() {
     fs::write(&program, "#!/bin/sh\necho secret\n").expect("a file");
     for mode in [0o775, 0o757] {
         fs::set_permissions(&program, fs::Permissions::from_mode(mode)).expect("permissions");
-        let refused = run_within(&[program.clone().into()], Duration::from_secs(20));
+        let refused = run_within(&[program.clone().into()], "{}", Duration::from_secs(20));
         assert!(refused.is_err_and(|e| e.exit == Exit::Policy), "{mode:o}");
     }
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("permissions");

@@ -63,14 +63,13 @@ fn make_and_unlock(secret: &SecretBytes) -> Keyset {
         let admin = TierKey::random_admin(VOLUME, &*rng).unwrap();
         let public = admin.admin_public().unwrap();
         let mut slot = slot();
-        let derive = || SlotKeys::derive(secret, Some(COST), &SALT, VOLUME).unwrap();
-        let keys = derive().unwrap();
+        let keys = SlotKeys::derive(secret, &slot, VOLUME).unwrap().unwrap();
         keys.wrap(&admin, &public, &mut slot, &*rng).unwrap();
         let keyring = Keyring::random("", admin.root_public().unwrap(), 0, &*rng).unwrap();
         let sealed = admin.seal_keyring(&keyring, b"aad", &*rng).unwrap();
         admin.sign_header(b"header").unwrap();
         drop((admin, keyring, keys));
-        let keys = derive().unwrap();
+        let keys = SlotKeys::derive(secret, &slot, VOLUME).unwrap().unwrap();
         assert!(keys.fit(&slot));
         let (tier, _) = keys.unwrap(&slot).unwrap();
         let keyring = tier.open_keyring(&sealed, b"aad").unwrap();

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 
 use super::*;
 use crate::volume::channel::{Channel, Listener, ToParent, ToWorker};
+use crate::volume::control::Client;
 use crate::volume::journal::Journal;
 
 #[test]
@@ -20,7 +21,7 @@ fn a_message_arrives_with_its_descriptor_and_the_end_is_none() {
     std::fs::write(&file, "through").expect("a file");
     let file = std::fs::File::open(file).expect("a file");
     there
-        .send_with(&ToWorker::Device, file.as_fd())
+        .send_with(&ToWorker::Device, &[file.as_fd()])
         .expect("it is sent");
     there
         .send(&ToParent::Unmount(UmountMode::Lazy))
@@ -122,4 +123,22 @@ fn the_log_is_bounded() {
         .expect("it is written");
     }
     journal.end();
+}
+
+#[test]
+fn a_worker_that_speaks_otherwise_is_passed_over() {
+    let temp = tempfile::tempdir().expect("a directory");
+    let runtime = Runtime::at(&temp.path().join("run")).volume("ab");
+    let runtime = runtime.expect("its directory");
+    let listener = Listener::bind(&runtime.control()).expect("it listens");
+    let worker = std::thread::spawn(move || {
+        let channel = listener.accept().expect("a command comes");
+        let asked = channel.receive::<serde_json::Value>().expect("it asks");
+        assert_eq!(asked.expect("a message").0, "Info");
+        let answer = serde_json::json!({"Info": {"header": {}}});
+        channel.send(&answer).expect("it answers");
+    });
+    let client = Client::connect(&runtime).expect("no failure");
+    assert!(client.is_none());
+    worker.join().expect("it has answered");
 }

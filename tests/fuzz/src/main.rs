@@ -68,6 +68,7 @@ fn targets() -> Vec<Target> {
     vec![
         target("header", sealed::header, sealed::header_seeds, HEADER),
         target("slot", sealed::slot, sealed::header_seeds, HEADER),
+        target("recovery", sealed::recovery, sealed::recovery_seeds, SMALL),
         target("keyring", sealed::keyring, sealed::keyring_seeds, HEADER),
         target("envelope", sealed::envelope, sealed::envelope_seeds, SMALL),
         target("frame", sealed::frame, sealed::frame_seeds, SMALL),
@@ -79,7 +80,12 @@ fn targets() -> Vec<Target> {
         target("extents", records::extents, records::extents_seeds, SMALL),
         target("xattr", records::xattr, records::xattr_seeds, SMALL),
         target("page", records::page, records::page_seeds, SMALL),
-        target("blockref", records::blockref, records::blockref_seeds, SMALL),
+        target(
+            "blockref",
+            records::blockref,
+            records::blockref_seeds,
+            SMALL,
+        ),
         target("account", records::account, records::account_seeds, SMALL),
         target("list", records::list, records::list_seeds, SMALL),
         target("root", records::root, records::root_seeds, SMALL),

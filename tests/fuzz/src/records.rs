@@ -2,7 +2,9 @@
 //!
 //! What decodes keeps the invariants that its type states, and encodes to the same bytes.
 
-use crate::base::{ContentId, Epoch, Generation, Ino, InodeGen, PAGE_BYTES, PackNo, PageIx, Timestamp};
+use crate::base::{
+    ContentId, Epoch, Generation, Ino, InodeGen, PAGE_BYTES, PackNo, PageIx, Timestamp,
+};
 use crate::format::account::PackAccount;
 use crate::format::blockref::{BlockRef, Encoding, Place, Shape};
 use crate::format::dirent::{Dirent, decode_dirents, encode_dirents};
@@ -232,7 +234,10 @@ pub fn account_seeds() -> Vec<Vec<u8>> {
         compression: 2,
     };
     let payloads = [account.encode(), orphan.encode(), settings.encode()];
-    (0..).zip(payloads).map(|(n, p)| [vec![n], p].concat()).collect()
+    (0..)
+        .zip(payloads)
+        .map(|(n, p)| [vec![n], p].concat())
+        .collect()
 }
 
 /// Input: ranges or content ids u8, payload.
@@ -257,7 +262,11 @@ pub fn list_seeds() -> Vec<Vec<u8>> {
     let ranges = [(0, 4096), (u32::MAX - 1, 1)].map(|(offset, len)| Range { offset, len });
     vec![
         [vec![0], encode_ranges(&ranges)].concat(),
-        [vec![1], encode_ids(&[ContentId([1; 32]), ContentId([2; 32])])].concat(),
+        [
+            vec![1],
+            encode_ids(&[ContentId([1; 32]), ContentId([2; 32])]),
+        ]
+        .concat(),
     ]
 }
 

@@ -7,8 +7,8 @@ use std::sync::{Arc, LazyLock};
 
 use crate::base::{ContentId, Epoch, OsRng};
 use crate::crypto::{
-    EPOCHS_MAX, FramePlace, FramePlain, Keyring, Keyset, SecretBytes, SlotKeys, TierKey,
-    verify_header,
+    EPOCHS_MAX, FramePlace, FramePlain, Keyring, Keyset, RecoveryCode, SecretBytes, SlotKeys,
+    TierKey, verify_header,
 };
 use crate::format::envelope::{Envelope, prefix};
 use crate::format::header::{
@@ -48,7 +48,7 @@ static KEYS: LazyLock<Keyset> = LazyLock::new(|| {
 });
 
 fn keys_of(header: &Header, slot: &Slot) -> Option<SlotKeys> {
-    SlotKeys::derive(&SECRET, slot.cost, &slot.salt, header.volume).expect("locked memory")
+    SlotKeys::derive(&SECRET, slot, header.volume).expect("locked memory")
 }
 
 fn keyring_of(header: &Header, tier: &TierKey) -> Option<Keyring> {
@@ -78,7 +78,10 @@ pub fn header(input: &[u8]) -> bool {
     assert!((1..=SLOTS_MAX).contains(&header.slots.len()));
     assert!(body.starts_with(&header.before_keyring(header.keyring.ciphertext.len())));
     for (i, slot) in header.slots.iter().enumerate() {
-        assert!(slot.cost.is_none_or(|c| c.is_within_cap() && c.is_defined()));
+        assert!(
+            slot.cost
+                .is_none_or(|c| c.is_within_cap() && c.is_defined())
+        );
         assert!(slot.label.len() <= LABEL_MAX_BYTES);
         assert!(slot.hint.len() <= HINT_MAX_BYTES);
         assert!(header.slots.iter().take(i).all(|s| s.id != slot.id));
@@ -118,6 +121,38 @@ pub fn slot(input: &[u8]) -> bool {
         }
     }
     opened
+}
+
+/// A recovery code as somebody typed it.
+pub fn recovery(input: &[u8]) -> bool {
+    let Ok(secret) = SecretBytes::copy_of(input) else {
+        return false;
+    };
+    let code = RecoveryCode::parse(&secret).expect("locked memory");
+    let mistyped = RecoveryCode::is_mistyped(&secret).expect("locked memory");
+    let Some(code) = code else {
+        return false;
+    };
+    assert!(!mistyped);
+    let typed = String::from_utf8(input.to_ascii_uppercase()).expect("a code is ASCII");
+    let typed = typed.replace(['-', ' ', '\n'], "");
+    let typed = typed.replace('O', "0").replace(['I', 'L'], "1");
+    assert_eq!(text_of(&code).replace('-', ""), typed);
+    true
+}
+
+fn text_of(code: &RecoveryCode) -> String {
+    let mut text = Vec::new();
+    let shown = code.text().expect("locked memory");
+    shown.write_to(&mut text).expect("memory takes it");
+    String::from_utf8(text).expect("a code is ASCII")
+}
+
+pub fn recovery_seeds() -> Vec<Vec<u8>> {
+    let code = RecoveryCode::random(&OsRng).expect("locked memory");
+    let text = text_of(&code);
+    let plain = text.replace('-', "").to_lowercase().replace('0', "o");
+    vec![text.into_bytes(), format!("{plain}\n").into_bytes()]
 }
 
 pub fn keyring(input: &[u8]) -> bool {
@@ -193,7 +228,10 @@ pub fn envelope(input: &[u8]) -> bool {
 
 pub fn envelope_seeds() -> Vec<Vec<u8>> {
     let sealed = ENVELOPES.iter();
-    (0..).zip(sealed).map(|(i, e)| [&[i], &e[..]].concat()).collect()
+    (0..)
+        .zip(sealed)
+        .map(|(i, e)| [&[i], &e[..]].concat())
+        .collect()
 }
 
 const ID: ContentId = ContentId([0x1d; 32]);
@@ -215,12 +253,14 @@ const FRAMES: [FramePlain<'static>; 2] = [
 /// The input that opens, for each frame.
 static SEALED: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let mut block = Vec::new();
-    KEYS.seal_frames(&ID, &FRAMES, &mut block).expect("randomness");
+    KEYS.seal_frames(&ID, &FRAMES, &mut block)
+        .expect("randomness");
     let mut rest = block.as_slice();
     (0..2_u8)
         .zip(FRAMES)
         .map(|(index, f)| {
-            let (sealed, behind) = rest.split_at(f.stored.len() + crate::crypto::FRAME_OVERHEAD_BYTES);
+            let (sealed, behind) =
+                rest.split_at(f.stored.len() + crate::crypto::FRAME_OVERHEAD_BYTES);
             rest = behind;
             let epoch = KEYS.active_epoch().0.to_le_bytes();
             let shape = [index, 2, f.encoding];
@@ -234,7 +274,20 @@ pub fn frame(input: &[u8]) -> bool {
     let Some((head, sealed)) = input.split_first_chunk::<43>() else {
         return false;
     };
-    let [e0, e1, e2, e3, index, count, encoding, r0, r1, r2, r3, id @ ..] = head;
+    let [
+        e0,
+        e1,
+        e2,
+        e3,
+        index,
+        count,
+        encoding,
+        r0,
+        r1,
+        r2,
+        r3,
+        id @ ..,
+    ] = head;
     let place = FramePlace {
         epoch: Epoch(u32::from_le_bytes([*e0, *e1, *e2, *e3])),
         id: &ContentId(*id),
