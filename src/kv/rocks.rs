@@ -33,8 +33,10 @@ const WAL_BYTES: u64 = 24 << 20;
 const FILE_BYTES: u64 = 16 << 20;
 /// First level below the youngest files.
 const LEVEL_BASE_BYTES: u64 = 64 << 20;
-/// Record of the files in use; rewritten when it has grown so large.
-const MANIFEST_BYTES: usize = 1 << 20;
+/// The record of the files in use is written anew, whole, for each change of it, and takes the place of
+/// the one before when it is on the disk. The engine does not open a store whose record was being
+/// extended when the power failed, if a part of the extension is there and the rest is not.
+const NEW_MANIFEST_EACH: &str = "max_manifest_space_amp_pct=0;max_manifest_file_size=0";
 /// Open sorted files: with [`FILE_BYTES`] each, 4 GiB of records without reopening any.
 const OPEN_FILES: i32 = 256;
 /// A file is rewritten when so many of so many neighbouring entries are removals: a scan must not
@@ -83,7 +85,7 @@ impl Rocks {
         let unused = ColumnFamilyDescriptor::new(DEFAULT_COLUMN_FAMILY_NAME, unused);
         let used = FAMILIES.map(|n| ColumnFamilyDescriptor::new(n, family.clone()));
         let families = used.into_iter().chain([unused]);
-        let options = store_options(access);
+        let options = store_options(access)?;
         let db = match access {
             Access::ReadOnly => DB::open_cf_descriptors_read_only(&options, dir, families, false),
             Access::Create | Access::ReadWrite => DB::open_cf_descriptors(&options, dir, families),
@@ -117,13 +119,14 @@ impl Rocks {
     }
 }
 
-fn store_options(access: Access) -> Options {
-    let mut o = Options::default();
+fn store_options(access: Access) -> Result<Options, KvError> {
+    let mut o = Options::default()
+        .get_options_from_string(NEW_MANIFEST_EACH)
+        .map_err(engine("open"))?;
     o.create_if_missing(access == Access::Create);
     o.create_missing_column_families(access == Access::Create);
     o.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     o.set_max_total_wal_size(WAL_BYTES);
-    o.set_max_manifest_file_size(MANIFEST_BYTES);
     o.set_manifest_preallocation_size(64 << 10);
     o.set_max_open_files(OPEN_FILES);
     o.set_skip_stats_update_on_db_open(true);
@@ -143,7 +146,7 @@ fn store_options(access: Access) -> Options {
             }
         },
     ));
-    o
+    Ok(o)
 }
 
 fn family_options(cache: &Cache) -> Result<Options, KvError> {
