@@ -15,6 +15,7 @@ use crate::base::{Clock, SystemClock};
 use crate::fuse::{self, FuseError};
 
 use super::channel::{Channel, Order, ToCaller, ToParent, ToWorker, system};
+use super::mount_point::is_dead;
 use super::runtime::{Runtime, VolumeRuntime};
 use super::signals::{Signals, wait_for};
 use super::{MountInfo, Mounted, Report, UmountMode, VolumeError, WORKER, journal, mount_table};
@@ -245,7 +246,9 @@ impl Parent {
             .child
             .wait()
             .map_err(|e| system("wait for the worker", e))?;
-        if self.device.is_some() && self.device_at_dir() == self.device {
+        // The next mount may have come to the same directory by now, with the same device number.
+        let is_there = self.device.is_some() && self.device_at_dir() == self.device;
+        if is_there && is_dead(&self.order.dir) {
             note("the mount is taken away, since its worker has gone");
             gone_is_fine(fuse::unmount(&self.order.dir, true))?;
         }

@@ -266,6 +266,28 @@ fn the_next_mount_clears_what_killed_processes_left() {
     assert!(!volume.is_mounted());
 }
 
+/// A new mount gets the device number of the one that has just gone. A parent that noticed late took
+/// the next mount on the directory for its own and took it away: "disconnected during handshake", or
+/// an empty directory where a volume had just been mounted.
+#[test]
+fn a_late_parent_leaves_the_next_mount_alone() {
+    let volume = TestVolume::new();
+    let root = volume.mount();
+    fs::write(root.join("file"), "kept").expect("mounted");
+    let worker = volume.worker();
+    let late = parent_of(worker);
+    signal("-STOP", late);
+    run(Command::new("umount").arg(&root), 60).ok();
+    until("the worker ends", SOON, || {
+        (!is_alive(worker)).then_some(())
+    });
+    volume.mount();
+    signal("-CONT", late);
+    until("its parent ends", SOON, || (!is_alive(late)).then_some(()));
+    let kept = fs::read_to_string(root.join("file"));
+    assert_eq!(kept.expect("the next mount is there"), "kept");
+}
+
 #[test]
 fn a_mount_in_the_foreground_ends_with_its_signal() {
     let volume = TestVolume::new();
