@@ -5,7 +5,7 @@ use crate::meta::Inode;
 
 use super::acl::{self, Acl};
 use super::xattr::CAPABILITY;
-use super::{Attr, Caller, Done, FileKind, Fs, FsError, SetAttr, SetTime, StatFs};
+use super::{Attr, Caller, Done, FileKind, Fs, FsError, ModeLost, SetAttr, SetTime, StatFs};
 
 /// Age at which relatime renews an access time that is newer than the last change.
 const RELATIME_MAX_SECS: i64 = 24 * 60 * 60;
@@ -144,7 +144,7 @@ impl Fs {
         self.drop_privileges(ino, true)
     }
 
-    /// Takes privileges away from a file whose contents change.
+    /// Takes privileges away from a file whose contents change, before they do.
     ///
     /// # Errors
     /// When the inode is gone or cannot be changed.
@@ -152,14 +152,26 @@ impl Fs {
         let inode = self.core.inode(ino)?;
         let may_have = inode.mode & (libc::S_ISUID | libc::S_ISGID) != 0 && suid_too
             || !inode.xattrs.is_empty();
-        if may_have && strip_privileges(&mut Inode::clone(&inode), suid_too) {
+        if !may_have || !strip_privileges(&mut Inode::clone(&inode), suid_too) {
+            return Ok(());
+        }
+        {
             let mut op = self.core.begin()?;
             let mut inode = Inode::clone(&*self.core.inode_in(&op, ino)?);
             strip_privileges(&mut inode, suid_too);
             inode.ctime = self.core.now();
             self.core.put_inode(&mut op, ino, inode);
         }
+        let tell = self.mode_lost.lock().clone();
+        if let Some(tell) = tell {
+            tell(ino);
+        }
         Ok(())
+    }
+
+    /// Sets whom to tell, before the request is answered, that a mode is no longer what it was.
+    pub fn tell_lost_modes(&self, to: Option<ModeLost>) {
+        *self.mode_lost.lock() = to;
     }
 
     /// Notes that an inode was read, as relatime does: seldom. A read never fails for it.

@@ -38,7 +38,7 @@ pub use types::{
     Attr, Caller, DirEntry, Done, FileKind, FsSettings, SetAttr, SetTime, StatFs, WriteFlags,
 };
 
-use crate::base::sync::{Arc, AtomicBool, Weak};
+use crate::base::sync::{Arc, AtomicBool, Mutex, Weak};
 use crate::base::{Clock, Ino, InodeGen, Timestamp};
 use crate::block::Blocks;
 use crate::meta::{Inode, Names};
@@ -58,8 +58,12 @@ pub struct Fs {
     data: Arc<Data>,
     blocks: Arc<Blocks>,
     lookups: Lookups,
+    mode_lost: Mutex<Option<ModeLost>>,
     is_closed: AtomicBool,
 }
+
+/// Told the inode whose mode has lost privileges in a request that does not return attributes.
+pub type ModeLost = Arc<dyn Fn(Ino) + Send + Sync>;
 
 impl Fs {
     /// Opens the file system of a volume; also resumes the removals and truncations a crash left.
@@ -91,6 +95,7 @@ impl Fs {
             data,
             blocks,
             lookups: Lookups::new(),
+            mode_lost: Mutex::new(None),
             is_closed: AtomicBool::new(false),
         }))
     }

@@ -18,6 +18,7 @@ mod requests;
 use std::num::NonZero;
 use std::os::fd::OwnedFd;
 
+use crate::base::Ino;
 use crate::base::sync::Arc;
 use crate::fs::Fs;
 
@@ -48,8 +49,25 @@ pub fn serve(
     options: &ServeOptions,
     on_ready: impl FnOnce(),
 ) -> Result<(), FuseError> {
+    let served = Arc::clone(&fs);
     let adapter = adapter::Adapter::new(fs, Arc::clone(&options.counts));
-    run(adapter, device, options.threads, on_ready)
+    let ended = run(adapter, device, options.threads, |notifier| {
+        served.tell_lost_modes(Some(Arc::new(move |ino| forget_attributes(&notifier, ino))));
+        on_ready();
+    });
+    // It holds the descriptor, and with it the mount.
+    served.tell_lost_modes(None);
+    ended
+}
+
+/// Makes the kernel ask for the attributes of an inode again. It keeps them without time limit, and
+/// runs a program by the mode it has; a request that changes contents does not tell it of a mode
+/// that is changed with them.
+fn forget_attributes(notifier: &fuser::Notifier, ino: Ino) {
+    const NO_CONTENTS: i64 = -1;
+    if let Err(e) = notifier.inval_inode(fuser::INodeNo(ino.0), NO_CONTENTS, 0) {
+        eprintln!("coffer: WARN the kernel keeps an old mode: {e}");
+    }
 }
 
 /// Runs a session of `filesystem`.
@@ -57,7 +75,7 @@ fn run(
     filesystem: impl fuser::Filesystem,
     device: OwnedFd,
     threads: NonZero<usize>,
-    on_ready: impl FnOnce(),
+    on_ready: impl FnOnce(fuser::Notifier),
 ) -> Result<(), FuseError> {
     let mut config = fuser::Config::default();
     // Who may use the mount is the kernel's to check: it knows `allow_other`.
@@ -65,7 +83,7 @@ fn run(
     config.n_threads = Some(threads.get());
     let session = fuser::Session::from_fd(filesystem, device, config.acl, config)
         .map_err(FuseError::from_handshake)?;
-    on_ready();
+    on_ready(session.notifier());
     session.run().map_err(FuseError::Session)
 }
 

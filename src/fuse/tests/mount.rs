@@ -77,7 +77,7 @@ impl Served {
         let (ready, is_ready) = mpsc::channel();
         let threads = NonZero::new(2).expect("2 is not 0");
         let session = thread::spawn(move || {
-            run(Empty, device, threads, move || {
+            run(Empty, device, threads, move |_| {
                 ready.send(()).expect("the test waits for it");
             })
         });

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{XattrFlags, getxattr, listxattr, setxattr};
+use rustix::fs::{AtFlags, CWD, StatxFlags, XattrFlags, getxattr, listxattr, setxattr, statx};
 
 use super::served::Served;
 
@@ -27,8 +27,10 @@ fn user_can(command: &str, file: &Path) -> bool {
     status.success()
 }
 
+/// Returns the mode as the kernel uses it: to ask for more may bring all attributes anew.
 fn mode(file: &Path) -> u32 {
-    fs::metadata(file).unwrap().mode() & 0o7777
+    let stat = statx(CWD, file, AtFlags::empty(), StatxFlags::MODE).unwrap();
+    u32::from(stat.stx_mode) & 0o7777
 }
 
 fn set_mode(file: &Path, mode: u32) {
@@ -55,7 +57,15 @@ fn permissions_decide_who_reads_and_writes() {
 fn suid_and_sgid_go_when_someone_else_changes_the_file() {
     let m = Served::new();
     let f = m.path("f");
-    for change in ["echo >>$1", ": >$1", "chgrp 1234 $1"] {
+    let changes = [
+        "echo >>$1",
+        ": >$1",
+        "chgrp 1234 $1",
+        "dd if=/dev/zero of=$1 conv=notrunc oflag=direct bs=4096 count=1 status=none",
+        "fallocate --length 9999 $1",
+        "fallocate --punch-hole --length 1 $1",
+    ];
+    for change in changes {
         fs::write(&f, "x").unwrap();
         chown(&f, Some(USER), Some(USER)).unwrap();
         set_mode(&f, 0o6777);
