@@ -70,7 +70,11 @@ impl Postgres {
         );
         let log = self.socket.join("log");
         let args = format!("-w -t 60 -l {} -o '{options}' start", log.display());
-        self.run("pg_ctl", &args, 90);
+        let started = run(&self.command("pg_ctl", &args), 90);
+        let said = fs::read_to_string(&log).unwrap_or_default();
+        let lines: Vec<&str> = said.lines().collect();
+        let last = lines[lines.len().saturating_sub(40)..].join("\n");
+        assert_eq!(started.code, Some(0), "PostgreSQL does not start:\n{last}");
     }
 
     fn stop(&self) {

@@ -283,41 +283,49 @@ impl Mover {
         Ok(())
     }
 
-    /// Returns the first and the last step whose tree is the one that was found.
+    /// Returns the first and the last step after which the volume may show what it shows. There may be
+    /// several: an exchange of two files changes their contents only.
     fn found(&self) -> (usize, usize) {
         let real = scan(&self.root);
-        let matches = |s: &Step| same(&s.tree, &real);
-        let first = self.steps.iter().position(matches);
-        let last = self.steps.iter().rposition(matches);
-        first.zip(last).unwrap_or_else(|| {
+        let files = real.iter().filter(|(_, e)| e.kind == Kind::File);
+        let read = |(path, _): (&String, _)| {
+            let bytes = fs::read(self.root.join(path)).expect("files can be read");
+            (path.clone(), bytes)
+        };
+        let contents: BTreeMap<String, Vec<u8>> = files.map(read).collect();
+        let alike: Vec<usize> = (0..self.steps.len())
+            .filter(|n| same(&self.steps[*n].tree, &real))
+            .collect();
+        let Some(newest) = alike.last() else {
             let last = self.steps.last().map(|s| &s.tree);
-            panic!("the tree is none of those there were: {real:#?}\nthe last: {last:#?}")
-        })
+            panic!("the tree is none of those there were: {real:#?}\nthe last: {last:#?}");
+        };
+        let fits = |n: &&usize| self.refute(**n, &contents).is_none();
+        let first = alike.iter().find(fits);
+        let last = alike.iter().rfind(fits);
+        let (first, last) = first.zip(last).unwrap_or_else(|| {
+            let why = self.refute(*newest, &contents);
+            panic!("{} trees fit, no contents: {why:?}", alike.len())
+        });
+        (*first, *last)
     }
 
-    /// Checks the contents of what was found; `step` is the first that may be the last durable one.
-    fn check_contents(&self, step: usize) {
-        for (path, entry) in &self.steps[step].tree {
-            let Some(body) = self.bodies.get(&entry.id) else {
-                continue;
-            };
-            let found = fs::read(self.root.join(path)).expect("files can be read");
-            let is_whole = found == body.bytes;
-            assert!(
-                is_whole || body.whole_from > step,
-                "{path}: {} of {} bytes, or others, after a rename or fsync",
-                found.len(),
-                body.bytes.len()
-            );
-            assert!(found.len() <= body.bytes.len(), "{path} was never so long");
-            for (page, expected) in found.chunks(PAGE).zip(body.bytes.chunks(PAGE)) {
-                let is_hole = page.iter().all(|b| *b == 0);
-                assert!(
-                    is_hole || page == &expected[..page.len()],
-                    "{path} is mixed"
-                );
+    /// Says why these are not the contents after a step.
+    fn refute(&self, step: usize, contents: &BTreeMap<String, Vec<u8>>) -> Option<String> {
+        contents.iter().find_map(|(path, found)| {
+            let body = &self.bodies[&self.steps[step].tree[path].id];
+            if *found == body.bytes {
+                return None;
             }
-        }
+            let (len, whole) = (found.len(), body.bytes.len());
+            if body.whole_from <= step {
+                return Some(format!("{path} is not whole: {len} of {whole} bytes"));
+            }
+            let mut pages = found.chunks(PAGE).zip(body.bytes.chunks(PAGE));
+            let is_piece =
+                len <= whole && pages.all(|(f, b)| f.iter().all(|b| *b == 0) || b.starts_with(f));
+            (!is_piece).then(|| format!("{path} is mixed: {len} of {whole} bytes"))
+        })
     }
 }
 
@@ -335,7 +343,6 @@ fn check(movers: &[Mover], shared: &Shared) -> (usize, usize) {
             let in_order = lost.is_none_or(|lost| lost.ended > newest);
             assert!(in_order, "an earlier operation of another thread is lost");
         }
-        mover.check_contents(*first);
     }
     let kept = found.iter().map(|(_, last)| last).sum();
     (kept, movers.iter().map(|m| m.steps.len() - 1).sum())

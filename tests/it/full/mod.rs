@@ -1,5 +1,7 @@
 //! A full disk below the volume: an error for the writer, and nothing lost that fsync has reported.
 
+mod points;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
