@@ -8,6 +8,7 @@
 //! | 8 | `cli` | parse, print, exit code |
 //! | 6 | `volume` | the API: init, open, mount, info |
 //! | 5 | `fuse` | decode a kernel request, call `fs`, encode the reply |
+//! | 5 | `maint` | the check of a volume: plans and findings as data |
 //! | 4 | `fs` | POSIX semantics, dirty buffers, fold, orphans, quota |
 //! | 3 | `meta`, `block`, `keys` | typed records; content store and cleaner; header and slots |
 //! | 2 | `txn` | transaction groups, the committer, the root, set digests |
@@ -23,6 +24,7 @@ pub mod fs;
 pub mod fuse;
 pub mod keys;
 pub mod kv;
+pub mod maint;
 pub mod meta;
 pub mod sealed;
 pub mod txn;

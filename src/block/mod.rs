@@ -20,6 +20,7 @@ mod codec;
 mod copy;
 mod frames;
 mod landing;
+mod opener;
 mod pack;
 mod ranges;
 mod read;
@@ -49,6 +50,7 @@ use reserve::Reserve;
 use state::{State, Stop};
 
 pub use codec::Compression;
+pub use opener::Opener;
 pub use store::Stored;
 
 /// Why a block could not be stored or read.

@@ -43,6 +43,29 @@ pub enum Letter {
     Xattr = b'X',
 }
 
+impl Letter {
+    /// Every letter, ascending.
+    pub const ALL: [Self; 11] = [
+        Self::Block,
+        Self::Dirent,
+        Self::Extents,
+        Self::Punch,
+        Self::Inode,
+        Self::PackList,
+        Self::Orphan,
+        Self::Page,
+        Self::Root,
+        Self::Account,
+        Self::Xattr,
+    ];
+
+    /// Returns the letter that `first` is, if it is one.
+    #[must_use]
+    pub fn from_byte(first: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|l| *l as u8 == first)
+    }
+}
+
 /// A key: at most [`KEY_MAX_BYTES`] bytes, ordered bytewise.
 #[derive(Clone, Copy)]
 pub struct Key {

@@ -6,9 +6,11 @@
 
 mod packs;
 mod records;
+mod view;
 
 pub use packs::{PACK_MAX_BYTES, PackWriter, SealedPacks};
 pub use records::{Batch, Record, Records, SealedError};
+pub use view::{Slice, View};
 
 #[cfg(test)]
 mod tests;

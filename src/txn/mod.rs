@@ -40,6 +40,7 @@ use crate::format::record::Kind;
 use crate::format::root::Root;
 use crate::sealed::{Records, SealedError};
 
+pub use digest::SetDigests;
 use group::Group;
 pub use op::Op;
 pub use pins::{Pins, ReaderPin};

@@ -5,7 +5,8 @@ use crate::format::key::Key;
 use crate::format::root::{BUCKETS, Root};
 use crate::kv::Family;
 
-use super::{Txn, TxnError, digest};
+use super::digest::SetDigests;
+use super::{Txn, TxnError};
 
 /// How much the scan yields to the threads that serve requests: in steps of nice(2).
 const SCAN_NICE: i32 = 10;
@@ -57,7 +58,7 @@ impl Txn {
             .map_err(crate::sealed::SealedError::from)?
             .ok_or(TxnError::NoRoot)?;
         let root = Root::decode(&self.records.open(&Key::root(), &sealed_root)?.payload)?;
-        let mut sums = [[0_u8; 32]; BUCKETS];
+        let mut sums = SetDigests::default();
         let (mut records, mut stopped, mut foreign) = (0, false, 0_u64);
         for family in [Family::Meta, Family::Page] {
             let mut each = |k: &[u8], v: &[u8]| {
@@ -65,7 +66,7 @@ impl Txn {
                     Some(key) if key == Key::root() => {}
                     Some(key) => {
                         let term = self.records.term(&key, v);
-                        digest::add(&mut sums[self.records.bucket(&key)], &term);
+                        sums.add(self.records.bucket(&key), &term);
                         records += 1;
                     }
                     None => foreign += 1,
@@ -81,12 +82,13 @@ impl Txn {
         if foreign > 0 {
             return Err(crate::sealed::SealedError::ForeignKey.into());
         }
-        let bad = (0..BUCKETS)
-            .filter(|b| !stopped && sums[*b] != root.digests[*b])
-            .collect();
+        let bad_buckets = match stopped {
+            true => Vec::new(),
+            false => sums.differing(&root.digests),
+        };
         Ok(Verdict {
             records,
-            bad_buckets: bad,
+            bad_buckets,
             stopped,
         })
     }

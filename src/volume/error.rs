@@ -11,6 +11,7 @@ use crate::fs::FsError;
 use crate::fuse::FuseError;
 use crate::keys::{self, KeysError};
 use crate::kv::KvError;
+use crate::maint::CheckError;
 use crate::sealed::SealedError;
 use crate::txn::TxnError;
 
@@ -308,6 +309,9 @@ pub enum VolumeError {
     /// The file system failed.
     #[error("the file system failed")]
     Fs(#[from] FsError),
+    /// A check did not come to its end.
+    #[error(transparent)]
+    Check(CheckError),
 }
 
 fn name_pids(pids: &[u32]) -> String {
@@ -364,9 +368,11 @@ impl VolumeError {
             | Self::NoSettings => Kind::Integrity,
             Self::ReadOnly | Self::RuntimeDir { .. } => Kind::Policy,
             Self::Io { source, .. } | Self::System { source, .. } => kind_of_io(source),
-            Self::NoRuntimeDir | Self::ParentGone | Self::Died { .. } | Self::Protocol(_) => {
-                Kind::Failed
-            }
+            Self::NoRuntimeDir
+            | Self::ParentGone
+            | Self::Died { .. }
+            | Self::Protocol(_)
+            | Self::Check(_) => Kind::Failed,
             Self::Remote(report) => report.kind,
             Self::Kv(e) => kind_of_kv(e),
             Self::Keys(e) => kind_of_keys(e),

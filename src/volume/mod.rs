@@ -6,6 +6,7 @@
 //! does not need, and serves. The caller of [`mount`] hands the secret to the worker through a pipe.
 
 mod channel;
+mod check;
 mod control;
 mod error;
 mod info;
@@ -34,6 +35,10 @@ pub use crate::block::Compression;
 pub use crate::crypto::SecretBytes;
 pub use crate::format::header::{Argon2Cost, Role, SlotKind};
 pub use crate::keys::read_key_file;
+pub use crate::maint::{
+    ByteRange, CheckOptions, Code, Finding, Looked, Phase, Progress, Report as CheckReport,
+    Severity,
+};
 pub use error::{Holder, Kind, MountPointProblem, Report, VolumeError};
 pub use info::{ContentInfo, EpochLine, HeaderInfo, Info, MountInfo, Mounted, SlotInfo};
 pub use open::{Locked, Open};

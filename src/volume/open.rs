@@ -36,7 +36,7 @@ const CHUNK_CACHE_BYTES: usize = 32 << 20;
 
 /// State of a volume whose keys are not known.
 pub struct Locked {
-    peek: Peek,
+    pub(super) peek: Peek,
 }
 
 /// State of a volume with its keys, its lock and its store.
@@ -45,6 +45,7 @@ pub struct Open {
     fs: Arc<Fs>,
     blocks: Arc<Blocks>,
     txn: Arc<Txn>,
+    packs: SealedPacks,
     _claim: RuntimeLock,
     lock: Option<Lock>,
     settings: Settings,
@@ -103,14 +104,15 @@ impl Volume<Locked> {
         };
         let unlocked = keys::unlock(&self.dir, secret, Arc::new(OsRng), header_access)?;
         let (txn, settings, packs) = open_store(&layout, &runtime, &unlocked, access)?;
-        let (fs, blocks) = open_files(&txn, packs, settings, unlocked.chunk_bytes, access)
-            .inspect_err(|_| drop(txn.close()))?;
+        let opened = open_files(&txn, packs.clone(), settings, unlocked.chunk_bytes, access);
+        let (fs, blocks) = opened.inspect_err(|_| drop(txn.close()))?;
         Ok(Volume {
             dir: self.dir,
             state: Open {
                 fs,
                 blocks,
                 txn,
+                packs,
                 _claim: claim,
                 lock,
                 settings,
@@ -123,13 +125,12 @@ impl Volume<Locked> {
     }
 }
 
-/// Opens the store, checks its root and starts the transactions.
-fn open_store(
+/// Opens both stores; nothing in them is looked at.
+pub(super) fn open_stores(
     layout: &Layout,
-    runtime: &VolumeRuntime,
     unlocked: &Unlocked,
     access: Access,
-) -> Result<(Arc<Txn>, Settings, SealedPacks), VolumeError> {
+) -> Result<(Records, SealedPacks), VolumeError> {
     let read_only = access == Access::ReadOnly;
     let kv_access = if read_only {
         kv::Access::ReadOnly
@@ -140,7 +141,17 @@ fn open_store(
     let store = Rocks::open(&layout.kv(), kv_access)?;
     let packs = PackFiles::open(&layout.packs(), read_only)?;
     let packs = SealedPacks::new(Arc::new(packs), Arc::clone(keyset));
-    let records = Records::new(Arc::new(store), Arc::clone(keyset));
+    Ok((Records::new(Arc::new(store), Arc::clone(keyset)), packs))
+}
+
+/// Opens the store, checks its root and starts the transactions.
+fn open_store(
+    layout: &Layout,
+    runtime: &VolumeRuntime,
+    unlocked: &Unlocked,
+    access: Access,
+) -> Result<(Arc<Txn>, Settings, SealedPacks), VolumeError> {
+    let (records, packs) = open_stores(layout, unlocked, access)?;
     let root = records.get(&Key::root())?.ok_or(TxnError::NoRoot)?;
     let root = Root::decode(&root.payload)?;
     if root.incarnation != unlocked.incarnation {
@@ -166,7 +177,7 @@ fn open_store(
     if unlocked.sign_all {
         txn.sign_every_root();
     }
-    if !read_only && unlocked.header_seq > root.header_seq {
+    if access == Access::ReadWrite && unlocked.header_seq > root.header_seq {
         // A change of the header that a crash kept from the root.
         let raise = |txn: &Txn| -> Result<(), VolumeError> {
             txn.begin()?.root().header_seq = unlocked.header_seq;
@@ -300,6 +311,14 @@ impl Volume<Open> {
         self.state.txn.begin()?.root().header_seq = seq;
         self.state.txn.commit_wait()?;
         Ok(())
+    }
+
+    pub(super) fn txn(&self) -> &Txn {
+        &self.state.txn
+    }
+
+    pub(super) fn packs(&self) -> &SealedPacks {
+        &self.state.packs
     }
 
     /// Returns the file system of the volume.

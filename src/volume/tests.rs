@@ -1,6 +1,7 @@
 //! Tests of opening, of the lock, of mount points, and of what the processes of a mount say.
 
 mod channel;
+mod check;
 mod fresh;
 mod lock;
 mod mount_point;

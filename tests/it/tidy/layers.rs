@@ -12,7 +12,7 @@ const RANKS: &[&[&str]] = &[
     &["txn"],
     &["meta", "block", "keys"],
     &["fs"],
-    &["fuse"],
+    &["fuse", "maint"],
     &["volume"],
     &["cli"],
 ];
@@ -48,7 +48,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
     ("rpassword", &["cli"]),
-    ("serde", &["volume", "cli"]),
+    ("serde", &["maint", "volume", "cli"]),
     ("serde_json", &["volume", "cli"]),
     ("signal_hook", &["volume", "cli"]),
     ("jiff", &["volume", "cli"]),
