@@ -1,12 +1,13 @@
 //! Work of the background thread. Each inode waits at most once per kind, so the queues are bounded
-//! by the files with dirty state and the orphans.
+//! by the files with dirty state and the orphans, and by the requests in flight.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::time::Instant;
 
 use crate::base::Ino;
 use crate::base::sync::{Condvar, Mutex};
-use crate::fs::FsError;
+use crate::fs::{Done, FsError};
 
 /// One piece of work.
 pub(super) enum Job {
@@ -18,6 +19,8 @@ pub(super) enum Job {
     Cut(Ino),
     /// Go on with removing an inode.
     Reap(Ino),
+    /// Go on with zeroing a range.
+    Zero(Ino, Range<u64>, Done<()>),
     /// Time has passed.
     Tick,
     /// End.
@@ -29,6 +32,8 @@ struct State {
     landed: BTreeMap<Ino, Result<(), FsError>>,
     cut: BTreeSet<Ino>,
     reap: BTreeSet<Ino>,
+    /// One for each such request.
+    zero: VecDeque<(Ino, Range<u64>, Done<()>)>,
     flush_all: bool,
     stop: bool,
 }
@@ -64,6 +69,10 @@ impl Jobs {
         });
     }
 
+    pub(super) fn zero(&self, ino: Ino, range: Range<u64>, done: Done<()>) {
+        self.change(|s| s.zero.push_back((ino, range, done)));
+    }
+
     pub(super) fn flush_all(&self) {
         self.change(|s| s.flush_all = true);
     }
@@ -88,6 +97,9 @@ impl Jobs {
             }
             if Instant::now() >= tick {
                 return Job::Tick;
+            }
+            if let Some((ino, range, done)) = s.zero.pop_front() {
+                return Job::Zero(ino, range, done);
             }
             if let Some(ino) = s.cut.pop_first() {
                 return Job::Cut(ino);

@@ -21,6 +21,7 @@ mod space;
 mod stored;
 mod truncate;
 mod write;
+mod zero;
 
 #[cfg(test)]
 mod tests;
@@ -125,6 +126,7 @@ impl Data {
                 Job::FlushAll => self.flush_for_room(),
                 Job::Cut(ino) => self.cut(ino),
                 Job::Reap(ino) => self.reap(ino),
+                Job::Zero(ino, range, done) => self.zero_next(ino, range, done),
                 Job::Tick => {
                     tick = Instant::now() + TICK;
                     ticks += 1;

@@ -1,12 +1,13 @@
 //! Ranges: fallocate with its modes, and copies that share blocks.
 
+use std::ops::Range;
+
 use crate::base::sync::{Arc, Weak};
 use crate::base::{ChunkIx, ContentId, Ino, PAGE_BYTES};
 use crate::fs::{Caller, Done, FsError};
 
 use super::Data;
 use super::apply::Mapping;
-use super::file::{Base, File};
 use super::geometry::SIZE_MAX;
 
 /// Bytes copied at most in one request where blocks cannot be shared: a longer request gets a short
@@ -29,12 +30,20 @@ impl Data {
         done: Done<()>,
     ) {
         match self.fallocate_now(ino, offset, len, mode) {
-            Ok(()) => self.pace(Box::new(move || done(Ok(())))),
+            Ok(None) => self.pace(Box::new(move || done(Ok(())))),
+            Ok(Some(rest)) => self.zero_rest(ino, rest, done),
             Err(e) => done(Err(e)),
         }
     }
 
-    fn fallocate_now(&self, ino: Ino, offset: u64, len: u64, mode: i32) -> Result<(), FsError> {
+    /// Returns what is left to be zeroed.
+    fn fallocate_now(
+        &self,
+        ino: Ino,
+        offset: u64,
+        len: u64,
+        mode: i32,
+    ) -> Result<Option<Range<u64>>, FsError> {
         self.check_writable()?;
         let punch = mode & libc::FALLOC_FL_PUNCH_HOLE != 0;
         let keep = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
@@ -59,38 +68,18 @@ impl Data {
             if !keep {
                 self.reserve(ino, f, None, end)?;
             }
-            if punch || zero {
-                self.zero(ino, f, offset, end.min(f.size))?;
-            }
+            let rest = if punch || zero {
+                self.zero_step(ino, f, offset..end)?
+            } else {
+                None
+            };
             if !keep && end > f.size {
                 f.size = end;
             }
             f.meta_dirty = true;
             f.touch(self.core.now());
-            Ok(())
+            Ok(rest)
         })?
-    }
-
-    /// Makes a range read as zeros, whole chunks by dropping what they hold.
-    fn zero(&self, ino: Ino, f: &mut File, offset: u64, end: u64) -> Result<(), FsError> {
-        let mut at = offset;
-        while at < end {
-            let ix = self.geometry.chunk_of(at);
-            let next = self.geometry.start(ChunkIx(ix.0 + 1)).min(end);
-            let whole = at == self.geometry.start(ix)
-                && (next == self.geometry.start(ChunkIx(ix.0 + 1)) || next == f.size);
-            if whole {
-                self.put_whole(ino, f, ix, Base::Hole)?;
-            } else {
-                let len = usize::try_from(next - at).map_err(|_| FsError::Invalid)?;
-                let zeros = vec![0; len];
-                for part in self.geometry.parts(at, len) {
-                    self.put_pages(ino, f, part, &zeros)?;
-                }
-            }
-            at = next;
-        }
-        Ok(())
     }
 
     /// Copies a range between files, or inside one; whole chunks are shared, not copied.

@@ -1,5 +1,7 @@
 //! Reads of the committed contents: pages over blocks over holes.
 
+use std::ops::Range;
+
 use crate::base::sync::Arc;
 use crate::base::{ChunkIx, Ino, PAGE_BYTES};
 use crate::fs::FsError;
@@ -35,6 +37,29 @@ impl Data {
         self.extent_cache
             .insert_if_unchanged((ino, group), &e, mark);
         Ok(e)
+    }
+
+    /// Returns the first extent groups of a range that have a record, with its payload.
+    pub(super) fn extent_groups(
+        &self,
+        source: &impl Source,
+        ino: Ino,
+        groups: Range<u64>,
+        limit: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, FsError> {
+        let names = &self.core.names;
+        let (from, to) = (
+            names.extents(ino, groups.start),
+            names.extents(ino, groups.end),
+        );
+        let found = source.scan(&from, &to, limit)?;
+        found
+            .into_iter()
+            .map(|(key, payload)| {
+                let tail = key.as_bytes().last_chunk().ok_or(FsError::Io("C-DECODE"))?;
+                Ok((u64::from_be_bytes(*tail), payload))
+            })
+            .collect()
     }
 
     /// Fills `out` with the committed contents of a chunk from `at`. The state must not change

@@ -162,17 +162,8 @@ impl Data {
     /// Returns the first extent groups that have chunks from `first` on, one more than a step takes.
     fn groups_from(&self, op: &Op<'_>, ino: Ino, first: ChunkIx) -> Result<Vec<u64>, FsError> {
         let (group, _) = self.geometry.slot(first);
-        let names = &self.core.names;
-        let from = names.extents(ino, group);
-        let to = names.extents(ino, u64::MAX).successor();
-        let found = op.scan(&from, &to, STEP_GROUPS + 1)?;
-        found
-            .into_iter()
-            .map(|(key, _)| {
-                let tail = key.as_bytes().last_chunk().ok_or(FsError::Io("C-DECODE"))?;
-                Ok(u64::from_be_bytes(*tail))
-            })
-            .collect()
+        let found = self.extent_groups(op, ino, group..u64::MAX, STEP_GROUPS + 1)?;
+        Ok(found.into_iter().map(|(group, _)| group).collect())
     }
 
     /// Takes everything of a group from chunk `first` on away.

@@ -1,6 +1,7 @@
 //! Every record of a volume agrees with every other: a whole check, for tests.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::Volume;
 use super::volume::CHUNK;
@@ -143,45 +144,52 @@ impl Check<'_> {
         inode
     }
 
+    /// Takes the records of a range whose keys end in a number, with that.
+    fn numbered(&mut self, range: Range<Key>) -> Vec<(u64, Vec<u8>)> {
+        let found = self.records.range(range);
+        let found: Vec<(Key, Vec<u8>)> = found.map(|(k, v)| (*k, v.clone())).collect();
+        let mut numbered = Vec::new();
+        for (key, payload) in found {
+            self.take(key);
+            let number = u64::from_be_bytes(*key.as_bytes().last_chunk().unwrap());
+            numbered.push((number, payload));
+        }
+        numbered
+    }
+
     fn contents(&mut self, ino: Ino, inode: &Inode) {
         let names = self.v.core.names.clone();
         let chunks = inode.size_bytes.div_ceil(CHUNK as u64);
+        let mut pages: BTreeMap<u64, u64> = BTreeMap::new();
+        let all = names.page(ino, PageIx(0))..names.page(ino, PageIx(u64::MAX));
+        for (page, _) in self.numbered(all) {
+            *pages.entry(page / PAGES).or_default() += 1;
+        }
         let mut filled = 0;
-        for chunk in 0..chunks {
-            let n = GROUP_CHUNKS as u64;
-            let (group, slot) = (chunk / n, usize::try_from(chunk % n).unwrap());
-            let key = names.extents(ino, group);
-            let extents = match self.records.get(&key) {
-                Some(payload) => Extents::decode(payload).unwrap(),
-                None => Extents::default(),
-            };
-            if slot == 0 && self.records.contains_key(&key) {
-                assert!(inode.flags & InodeFlags::EXTENTS != 0, "extents of {ino}");
-                self.take(key);
-            }
-            let mut found = 0;
-            for page in 0..PAGES {
-                let key = names.page(ino, PageIx(chunk * PAGES + page));
-                if self.records.contains_key(&key) {
-                    self.take(key);
-                    found += 1;
-                }
-            }
-            if inode.flags & InodeFlags::EXTENTS != 0 {
+        let has_extents = inode.flags & InodeFlags::EXTENTS != 0;
+        for (group, payload) in self.numbered(names.extents(ino, 0)..names.extents(ino, u64::MAX)) {
+            assert!(has_extents, "extents of {ino}");
+            let extents = Extents::decode(&payload).unwrap();
+            for slot in 0..GROUP_CHUNKS {
+                let chunk = group * GROUP_CHUNKS as u64 + slot as u64;
                 // A truncation may have taken the last page of a chunk that says it has some.
+                let found = pages.remove(&chunk).unwrap_or(0);
                 assert!(
                     extents.has_pages(slot) || found == 0,
                     "pages of {ino}, {chunk}"
                 );
-                found = u64::from(extents.has_pages(slot));
-            } else {
-                assert!(found == 0 || chunk == 0, "pages of {ino}, {chunk}");
+                if let Some(id) = extents.block(slot) {
+                    *self.references.entry(id).or_default() += 1;
+                }
+                let holds = extents.has_pages(slot) || extents.block(slot).is_some();
+                assert!(chunk < chunks || !holds, "{ino} has a chunk beyond its end");
+                filled += u64::from(holds);
             }
-            if let Some(id) = extents.block(slot) {
-                *self.references.entry(id).or_default() += 1;
-            }
-            filled += u64::from(found > 0 || extents.block(slot).is_some());
         }
+        if !has_extents {
+            filled += u64::from(pages.remove(&0).is_some());
+        }
+        assert!(pages.is_empty(), "pages of {ino}: {pages:?}");
         if inode.is_regular() {
             let size_pages = inode.size_bytes.div_ceil(PAGE_BYTES as u64);
             let used = (filled * PAGES).min(size_pages);

@@ -12,4 +12,5 @@ mod renames;
 mod volume;
 mod xattrs;
 
+pub(in crate::fs) use integrity::check;
 pub(in crate::fs) use volume::{CHUNK, ROOT, Setup, Volume, wait};

@@ -6,6 +6,7 @@ mod failures;
 mod folding;
 mod space;
 mod truncation;
+mod zeroing;
 
 use crate::base::Ino;
 use crate::fs::tests::Volume;
