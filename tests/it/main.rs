@@ -27,4 +27,5 @@ mod space;
 mod suites;
 mod tidy;
 mod transcripts;
+mod unusual;
 mod user_mounts;
