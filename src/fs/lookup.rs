@@ -11,12 +11,23 @@ use super::{Attr, Fs, FsError};
 const TRIES: usize = 4;
 
 impl Fs {
-    /// Counts a lookup when it succeeds.
+    /// Counts a lookup when it succeeds. `.` is the inode itself, of any kind, and `..` the directory
+    /// above a directory: so the kernel finds what a file handle names.
     ///
     /// # Errors
     /// When there is no such name, `parent` is no directory, or the store fails.
     pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Attr, FsError> {
-        check_name(name)?;
+        match name {
+            b"." => return self.look_at(parent, None),
+            b".." => {
+                let dir = self.core.inode(parent)?;
+                if !dir.is_directory() {
+                    return Err(FsError::NotDirectory);
+                }
+                return self.look_at(dir.parent, None);
+            }
+            _ => check_name(name)?,
+        }
         let mut dangling: Option<Ino> = None;
         for _ in 0..TRIES {
             let entries = self.core.entries(&*self.core.txn, parent, name)?;
@@ -26,7 +37,7 @@ impl Fs {
             if dangling == Some(entry.ino) {
                 break;
             }
-            match self.look_at(entry) {
+            match self.look_at(entry.ino, Some(entry)) {
                 Err(FsError::NoEntry) => dangling = Some(entry.ino),
                 other => return other,
             }
@@ -35,21 +46,21 @@ impl Fs {
         Err(FsError::Io("C-MISSING"))
     }
 
-    fn look_at(&self, entry: &Dirent) -> Result<Attr, FsError> {
+    fn look_at(&self, ino: Ino, entry: Option<&Dirent>) -> Result<Attr, FsError> {
         // Counted first: a removal that comes between sees that the kernel may hold the inode.
-        self.lookups.add(entry.ino);
-        let found = self.data.live(entry.ino).and_then(|inode| {
-            if inode.generation != entry.generation {
+        self.lookups.add(ino);
+        let found = self.data.live(ino).and_then(|inode| {
+            if entry.is_some_and(|e| e.generation != inode.generation) {
                 eprintln!("coffer: ERROR C-SETDIGEST: a name leads to a later inode than its own");
                 return Err(FsError::Io("C-SETDIGEST"));
             }
             if inode.nlink == 0 {
                 return Err(FsError::NoEntry);
             }
-            attr_of(entry.ino, &inode)
+            attr_of(ino, &inode)
         });
         if found.is_err() {
-            self.forget(entry.ino, 1);
+            self.forget(ino, 1);
         }
         found
     }

@@ -10,7 +10,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::harness::TestVolume;
+use crate::harness::{TestVolume, shell};
 
 #[test]
 fn what_is_not_possible_is_refused() {
@@ -78,4 +78,46 @@ fn what_is_told_otherwise_is_told_so() {
         matches!(beyond, Err(Some(libc::EFBIG | libc::EINVAL))),
         "{beyond:?}"
     );
+}
+
+/// Makes a handle of each file and writes it down, or opens what was written down.
+const HANDLES: &str = r#"
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+class Handle(ctypes.Structure):
+    _fields_ = [("len", ctypes.c_uint), ("kind", ctypes.c_int), ("bytes", ctypes.c_char * 128)]
+for name in ["file", "dir/below"]:
+    handle, mount = Handle(128), ctypes.c_int()
+    if sys.argv[1] == "make":
+        made = libc.name_to_handle_at(-100, name.encode(), ctypes.byref(handle), ctypes.byref(mount), 0)
+        assert made == 0, os.strerror(ctypes.get_errno())
+        open("../" + os.path.basename(name), "wb").write(bytes(handle))
+        continue
+    ctypes.memmove(ctypes.byref(handle), open("../" + os.path.basename(name), "rb").read(), ctypes.sizeof(handle))
+    file = libc.open_by_handle_at(os.open(".", os.O_RDONLY), ctypes.byref(handle), os.O_RDONLY)
+    print(os.read(file, 99).decode() if file >= 0 else os.strerror(ctypes.get_errno()))
+"#;
+
+#[test]
+fn a_file_handle_outlives_a_mount() {
+    let v = TestVolume::new();
+    let root = v.mount();
+    fs::write(v.scratch().join("handles.py"), HANDLES).expect("own directory");
+    let handles = |how: &str| {
+        shell(
+            &v.root(),
+            &format!("/usr/bin/python3 ../handles.py {how}"),
+            30,
+        )
+    };
+    shell(
+        &root,
+        "mkdir dir; echo one > file; echo two > dir/below",
+        10,
+    );
+    handles("make");
+    let root = v.remount();
+    assert_eq!(handles("open"), "one\n\ntwo\n\n");
+    shell(&root, "rm file; mv dir/below elsewhere", 10);
+    assert_eq!(handles("open"), "Stale file handle\ntwo\n\n");
 }

@@ -238,3 +238,18 @@ fn a_read_only_file_system_changes_nothing() {
     assert_eq!(v.contents(f), b"data");
     assert_eq!(v.names(R), [b"f"]);
 }
+
+#[test]
+fn a_number_finds_its_inode_and_the_directory_above() {
+    let v = Volume::new();
+    let d = v.dir(R, b"d");
+    let f = v.file(d, b"f");
+    assert_eq!(v.lookup(f, b".").unwrap(), v.getattr(f).unwrap());
+    assert_eq!(v.lookup(d, b"..").unwrap().ino, R);
+    assert_eq!(v.lookup(R, b"..").unwrap().ino, R);
+    assert!(matches!(v.lookup(f, b".."), Err(FsError::NotDirectory)));
+    assert!(matches!(v.lookup(Ino(999), b"."), Err(FsError::NoEntry)));
+    v.unlink(d, b"f").unwrap();
+    assert!(matches!(v.lookup(f, b"."), Err(FsError::NoEntry)));
+    assert!(matches!(v.mkdir(ROOT, R, b".", 0o755, 0), Err(e) if e.errno() != libc::EIO));
+}
