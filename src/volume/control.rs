@@ -16,7 +16,10 @@ use super::channel::{Channel, system};
 use super::layout::failed;
 use super::runtime::{Runtime, VolumeRuntime};
 use super::slots::SlotOrder;
-use super::{Info, MountInfo, Mounted, Report, SlotInfo, UmountMode, VolumeError, mount_point};
+use super::{
+    Info, Locked, MountInfo, Mounted, Report, SlotInfo, UmountMode, Volume, VolumeError,
+    mount_point,
+};
 
 /// How long a worker may take to say what it is: it answers from memory.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -95,15 +98,24 @@ impl Client {
         let Some(dir) = mount_point::resolve(target)? else {
             return Ok(None);
         };
+        let mut unheard = None;
         for runtime in Runtime::of_user()?.volumes()? {
-            if let Some(client) = Self::connect(&runtime)? {
-                let m = &client.mount;
-                if m.dir == dir || is_same_dir(&m.volume_dir, &dir) {
-                    return Ok(Some(client));
+            match Self::connect(&runtime) {
+                Ok(Some(client)) => {
+                    let m = &client.mount;
+                    if m.dir == dir || is_same_dir(&m.volume_dir, &dir) {
+                        return Ok(Some(client));
+                    }
                 }
+                Ok(None) => {}
+                // It may be that of another volume, so the others are asked all the same.
+                Err(e) => unheard = Some((runtime, e)),
             }
         }
-        Ok(None)
+        match unheard {
+            Some((runtime, e)) if may_serve(&runtime, &dir) => Err(e),
+            _ => Ok(None),
+        }
     }
 
     /// As [`Self::find`], for commands that need a mount.
@@ -196,20 +208,34 @@ fn ask(
     }
 }
 
+/// Returns false if `dir` is the directory of another volume than that of `runtime`.
+fn may_serve(runtime: &VolumeRuntime, dir: &Path) -> bool {
+    let (Ok(volume), Ok(all)) = (Volume::<Locked>::open(dir), Runtime::of_user()) else {
+        // Not the directory of a volume: a mount point.
+        return true;
+    };
+    all.existing(&volume.info().volume_id).control() == runtime.control()
+}
+
 fn is_same_dir(a: &Path, b: &Path) -> bool {
     a == b || std::fs::canonicalize(b).is_ok_and(|b| a == b)
 }
 
-/// Returns the mounts of this user.
+/// Returns the mounts of this user whose workers answer.
 pub(super) fn list() -> Result<Vec<Mounted>, VolumeError> {
     let mut found = Vec::new();
     for runtime in Runtime::of_user()?.volumes()? {
-        if let Some(client) = Client::connect(&runtime)? {
-            found.push(Mounted {
+        match Client::connect(&runtime) {
+            Ok(Some(client)) => found.push(Mounted {
                 volume_id: client.info.header.volume_id.clone(),
                 label: client.info.content.map(|c| c.label).unwrap_or_default(),
                 mount: client.mount,
-            });
+            }),
+            Ok(None) => {}
+            Err(e) => {
+                let control = runtime.control();
+                eprintln!("coffer: WARN {}: {}", control.display(), e.chain());
+            }
         }
     }
     Ok(found)

@@ -361,6 +361,24 @@ fn a_mount_holds_nothing_that_its_caller_inherited() {
     }
 }
 
+/// Symptom: `coffer info` and `umount` of any volume failed with "cannot hear from another process of
+/// the mount" while the worker of one volume hung: they ask all workers who serves the mount point,
+/// and the first that did not answer ended them.
+#[test]
+fn a_worker_that_hangs_keeps_nobody_from_other_volumes() {
+    let (hanging, other) = (TestVolume::new(), TestVolume::new());
+    hanging.mount();
+    other.mount();
+    let (worker, id) = (hanging.worker(), other.id());
+    signal("-STOP", worker);
+    let listed = run(&coffer(["list", "--json"]), 60);
+    other.umount();
+    signal("-CONT", worker);
+    let listed = listed.ok();
+    assert!(listed.contains(&id), "{listed}");
+    hanging.umount();
+}
+
 #[test]
 fn the_control_socket_serves_its_owner_only() {
     let volume = TestVolume::new();

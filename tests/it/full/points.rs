@@ -47,9 +47,12 @@ impl Disk {
     /// Takes all space of the disk but for `left` bytes.
     fn fill(&self, left: u64) {
         let file = File::create(self.ballast()).expect("a file on the disk");
-        let disk = statvfs(self.root()).expect("the disk is mounted");
-        let bytes = (disk.f_bavail * disk.f_frsize).saturating_sub(left);
-        fallocate(&file, FallocateFlags::empty(), 0, bytes.max(1)).expect("there is as much");
+        // The volume may take some in between.
+        until("the disk is filled", Duration::from_secs(20), || {
+            let disk = statvfs(self.root()).expect("the disk is mounted");
+            let bytes = (disk.f_bavail * disk.f_frsize).saturating_sub(left);
+            fallocate(&file, FallocateFlags::empty(), 0, bytes.max(1)).ok()
+        });
     }
 
     fn relieve(&self) {
