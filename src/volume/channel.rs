@@ -8,8 +8,10 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
@@ -113,9 +115,11 @@ impl Channel {
         take().map_err(|e| system("take the channel of the parent process", e))
     }
 
-    /// Connects to the socket at `path`; none if nobody listens.
-    pub(super) fn connect(path: &Path) -> io::Result<Option<Self>> {
+    /// Connects to the socket at `path`; none if nobody listens. One that hangs and whose queue is
+    /// full is waited for as long as `patience`.
+    pub(super) fn connect(path: &Path, patience: Duration) -> io::Result<Option<Self>> {
         let socket = new_socket()?;
+        set_socket_timeout(&socket, Timeout::Send, Some(patience))?;
         match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
             Ok(()) => Ok(Some(Self { socket })),
             Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(None),
@@ -201,9 +205,8 @@ impl Channel {
     }
 
     /// Bounds how long [`Self::receive`] waits.
-    pub(super) fn set_patience(&self, wait: std::time::Duration) -> Result<(), VolumeError> {
-        let timeout = rustix::net::sockopt::Timeout::Recv;
-        rustix::net::sockopt::set_socket_timeout(&self.socket, timeout, Some(wait))
+    pub(super) fn set_patience(&self, wait: Duration) -> Result<(), VolumeError> {
+        set_socket_timeout(&self.socket, Timeout::Recv, Some(wait))
             .map_err(|e| system("bound the wait for the worker", e.into()))
     }
 

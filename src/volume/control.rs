@@ -71,7 +71,7 @@ impl Client {
     pub(super) fn connect(runtime: &VolumeRuntime) -> Result<Option<Self>, VolumeError> {
         let path = runtime.control();
         let io = |e| failed("connect to", &path, e);
-        let Some(channel) = Channel::connect(&path).map_err(io)? else {
+        let Some(channel) = Channel::connect(&path, PATIENCE).map_err(io)? else {
             return Ok(None);
         };
         let (worker, _) = channel.peer().map_err(io)?;

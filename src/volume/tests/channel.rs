@@ -2,18 +2,21 @@
 
 use std::io::Read;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use super::*;
 use crate::volume::channel::{Channel, Listener, ToParent, ToWorker};
 use crate::volume::control::Client;
 use crate::volume::journal::Journal;
 
+const PATIENCE: Duration = Duration::from_secs(60);
+
 #[test]
 fn a_message_arrives_with_its_descriptor_and_the_end_is_none() {
     let temp = tempfile::tempdir().expect("a directory");
     let path = temp.path().join("control");
     let listener = Listener::bind(&path).expect("a socket");
-    let there = Channel::connect(&path)
+    let there = Channel::connect(&path, PATIENCE)
         .expect("a socket")
         .expect("it listens");
     let here = listener.accept().expect("a connection");
@@ -47,7 +50,7 @@ fn what_was_sent_arrives_although_the_sender_ended_without_reading() {
     let temp = tempfile::tempdir().expect("a directory");
     let path = temp.path().join("control");
     let listener = Listener::bind(&path).expect("a socket");
-    let there = Channel::connect(&path)
+    let there = Channel::connect(&path, PATIENCE)
         .expect("a socket")
         .expect("it listens");
     let here = listener.accept().expect("a connection");
@@ -74,16 +77,28 @@ fn nonsense_and_messages_without_end_are_refused() {
 fn a_socket_that_nobody_listens_at_is_nobody() {
     let temp = tempfile::tempdir().expect("a directory");
     let path = temp.path().join("control");
-    assert!(Channel::connect(&path).expect("no error").is_none());
+    assert!(
+        Channel::connect(&path, PATIENCE)
+            .expect("no error")
+            .is_none()
+    );
     let listener = Listener::bind(&path).expect("a socket");
     let kept = temp.path().join("kept");
     std::fs::rename(&path, &kept).expect("a name");
     drop(listener);
-    assert!(Channel::connect(&kept).expect("no error").is_none());
+    assert!(
+        Channel::connect(&kept, PATIENCE)
+            .expect("no error")
+            .is_none()
+    );
     // What a killed worker left behind is replaced.
     std::fs::rename(&kept, &path).expect("a name");
     let _listener = Listener::bind(&path).expect("a socket");
-    assert!(Channel::connect(&path).expect("no error").is_some());
+    assert!(
+        Channel::connect(&path, PATIENCE)
+            .expect("no error")
+            .is_some()
+    );
 }
 
 #[test]
@@ -141,4 +156,20 @@ fn a_worker_that_speaks_otherwise_is_passed_over() {
     let client = Client::connect(&runtime).expect("no failure");
     assert!(client.is_none());
     worker.join().expect("it has answered");
+}
+
+/// Symptom: every command of every volume hung for ever once some had asked a worker that hung: its
+/// queue was full, and connect(2) waited for a place in it.
+#[test]
+fn a_listener_that_hangs_is_not_waited_for_without_end() {
+    let temp = tempfile::tempdir().expect("a directory");
+    let path = temp.path().join("control");
+    let _listener = Listener::bind(&path).expect("a socket");
+    let connect = || Channel::connect(&path, Duration::from_millis(20));
+    let waiting: Vec<_> = std::iter::from_fn(|| connect().ok().flatten())
+        .take(10_000)
+        .collect();
+    assert!(!waiting.is_empty());
+    let refused = connect().map(drop).expect_err("the queue is full");
+    assert_eq!(refused.kind(), std::io::ErrorKind::WouldBlock);
 }
