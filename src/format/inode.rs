@@ -146,11 +146,11 @@ impl Inode {
         };
         while !r.is_empty() {
             let name = get_bytes(&mut r)?;
+            let is_next = inode.xattrs.last().is_none_or(|(last, _)| *last < name);
+            if !is_next || !xattr::is_name(&name) {
+                return Err(r.error());
+            }
             inode.xattrs.push((name, get_bytes(&mut r)?));
-        }
-        let named = inode.xattrs.iter().all(|(name, _)| xattr::is_name(name));
-        if !named || !inode.xattrs.is_sorted_by(|a, b| a.0 < b.0) {
-            return Err(r.error());
         }
         r.end()?;
         Ok(inode)

@@ -59,25 +59,23 @@ pub fn change(
     rng: &dyn Rng,
 ) -> Result<SlotInfo, KeysError> {
     let memory_bytes = memory::available_bytes();
-    check(change, memory_bytes)?;
     let copies = Copies::read(dir)?;
-    let work = || rewrite(&copies.header, secret, change, memory_bytes, rng);
+    let work = || {
+        check(change)?;
+        rewrite(&copies.header, secret, change, memory_bytes, rng)
+    };
     let (header, slot) = on_key_thread(work)??;
     copies.replace(dir, &file_bytes(&header))?;
     Ok(slot)
 }
 
 /// Checks what can be checked before a secret is tried.
-fn check(change: &Change<'_>, memory_bytes: u64) -> Result<(), KeysError> {
-    let (label, hint, kind, cost, secret) = match change {
-        Change::Add(new, secret) => (new.label, new.hint, new.kind, new.cost, *secret),
+fn check(change: &Change<'_>) -> Result<(), KeysError> {
+    let (label, hint, kind, secret) = match change {
+        Change::Add(new, secret) => (new.label, new.hint, new.kind, *secret),
         Change::Replace {
-            hint,
-            kind,
-            cost,
-            secret,
-            ..
-        } => ("", *hint, *kind, *cost, *secret),
+            hint, kind, secret, ..
+        } => ("", *hint, *kind, *secret),
         Change::Remove { .. } => return Ok(()),
     };
     for (what, text, max_bytes) in [
@@ -87,9 +85,6 @@ fn check(change: &Change<'_>, memory_bytes: u64) -> Result<(), KeysError> {
         if !is_header_text(text, max_bytes) {
             return Err(KeysError::Text { what, max_bytes });
         }
-    }
-    if kind == SlotKind::Passphrase {
-        memory::check(memory_bytes, 0, cost)?;
     }
     check_new_secret(secret, kind)
 }
@@ -117,6 +112,9 @@ fn rewrite(
     let mut header = old.clone();
     header.header_seq += 1;
     let make = |id, new: &NewSlot<'_>, new_secret: &SecretBytes| {
+        if new.kind == SlotKind::Passphrase {
+            memory::check(memory_bytes, id, new.cost)?;
+        }
         refuse_known(old, own, id, new_secret, secret)?;
         let tier = admin.lowered(new.role)?;
         new.wrap(id, new_secret, &tier, &old.admin_public, rng)

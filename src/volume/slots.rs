@@ -11,7 +11,7 @@ use rustix::pipe::PipeFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Clock, OsRng, SystemClock};
-use crate::crypto::SecretBytes;
+use crate::crypto::{SecretBytes, on_key_thread};
 use crate::format::header::{Argon2Cost, Role, SlotKind};
 use crate::keys::{self, Change, KeysError, NewSlot};
 
@@ -61,7 +61,8 @@ pub enum SlotChange {
 /// # Errors
 /// When there is no randomness or no locked memory.
 pub fn recovery_code() -> Result<SecretBytes, VolumeError> {
-    let code = keys::RecoveryCode::random(&OsRng).and_then(|code| code.text());
+    let make = || keys::RecoveryCode::random(&OsRng)?.text();
+    let code = on_key_thread(make).and_then(|code| code);
     Ok(code.map_err(KeysError::from)?)
 }
 

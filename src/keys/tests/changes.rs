@@ -193,6 +193,15 @@ fn what_breaks_a_rule_changes_nothing() {
         let e = add(dir, KEY, new_slot(kind, Role::Rw), weak).err();
         assert!(matches!(e, Some(KeysError::WeakSecret(_))), "{e:?}");
     }
+    let hungry = NewSlot {
+        cost: Argon2Cost::new(Argon2Cost::CAP.m_kib + 1, 1, 1),
+        ..new_slot(SlotKind::Passphrase, Role::Rw)
+    };
+    let e = add(dir, KEY, hungry, BOB).err();
+    assert!(
+        matches!(e, Some(KeysError::KdfCap { slot: 3, .. })),
+        "{e:?}"
+    );
     let long = "x".repeat(HINT_MAX_BYTES + 1);
     for (label, hint) in [
         (&long[..=LABEL_MAX_BYTES], ""),
