@@ -4,9 +4,10 @@
 //! appends to one: whole buffers go to the file as they fill, each sync ends on a border of direct
 //! I/O, and what a sync has covered is never written again.
 
+use std::collections::HashMap;
 use std::io::ErrorKind;
 
-use crate::base::sync::Arc;
+use crate::base::sync::{Arc, Mutex};
 use crate::base::{AlignedBuf, ContentId, DIRECT_IO_ALIGN, Epoch, OsRng, PackNo, Rng};
 use crate::crypto::{FramePlace, FramePlain, Keyset};
 use crate::format::punch::Range;
@@ -27,13 +28,23 @@ const _: () = assert!(BUFFER_BYTES.is_multiple_of(DIRECT_IO_ALIGN));
 pub struct SealedPacks {
     packs: Arc<dyn Packs>,
     keyset: Arc<Keyset>,
+    syncs: Arc<Syncs>,
 }
+
+/// The packs that were synced, and whether that has failed. A medium reports a failure to one caller
+/// only and forgets it then: whoever else has written to the pack must be told too, so one sync of a
+/// pack waits for another.
+type Syncs = Mutex<HashMap<PackNo, Arc<Mutex<bool>>>>;
 
 impl SealedPacks {
     /// Returns the packs of a store under these keys.
     #[must_use]
     pub fn new(packs: Arc<dyn Packs>, keyset: Arc<Keyset>) -> Self {
-        Self { packs, keyset }
+        Self {
+            packs,
+            keyset,
+            syncs: Arc::default(),
+        }
     }
 
     /// Returns true with keys that may write.
@@ -103,7 +114,7 @@ impl SealedPacks {
     #[must_use]
     pub fn resume(&self, pack: PackNo, end: u32) -> PackWriter {
         PackWriter {
-            packs: Arc::clone(&self.packs),
+            packs: self.clone(),
             pack,
             synced: end,
             flushed: end,
@@ -123,17 +134,32 @@ impl SealedPacks {
     /// Returns after all changes of a pack survive a power loss.
     ///
     /// # Errors
-    /// When the medium reports a failure.
+    /// When the medium reports a failure, or has reported one for this pack before: what was written
+    /// until then may be lost.
     pub fn sync(&self, pack: PackNo) -> Result<(), SealedError> {
-        Ok(self.packs.sync(pack)?)
+        let turn = self.turn(pack);
+        let mut has_failed = turn.lock();
+        if *has_failed {
+            let source = std::io::Error::other("a sync of it has failed before");
+            let op = "sync";
+            return Err(KvError::Pack { pack, op, source }.into());
+        }
+        let synced = self.packs.sync(pack);
+        *has_failed = synced.is_err();
+        Ok(synced?)
     }
 
-    /// Cuts a pack to `len` bytes.
-    ///
-    /// # Errors
-    /// When the pack cannot be changed.
-    pub fn truncate(&self, pack: PackNo, len: u32) -> Result<(), SealedError> {
-        Ok(self.packs.truncate(pack, u64::from(len))?)
+    /// Cuts away what a failed sync may have lost.
+    fn cut_unsynced(&self, pack: PackNo, synced: u32) -> Result<(), SealedError> {
+        let turn = self.turn(pack);
+        let mut has_failed = turn.lock();
+        self.packs.truncate(pack, u64::from(synced))?;
+        *has_failed = false;
+        Ok(())
+    }
+
+    fn turn(&self, pack: PackNo) -> Arc<Mutex<bool>> {
+        Arc::clone(self.syncs.lock().entry(pack).or_default())
     }
 
     /// Removes a pack.
@@ -141,6 +167,7 @@ impl SealedPacks {
     /// # Errors
     /// When it cannot be removed.
     pub fn remove(&self, pack: PackNo) -> Result<(), SealedError> {
+        self.syncs.lock().remove(&pack);
         Ok(self.packs.remove(pack)?)
     }
 
@@ -182,7 +209,7 @@ impl SealedPacks {
 /// Invariants: `synced <= flushed`; both are borders of direct I/O; no byte before `synced` is
 /// written again.
 pub struct PackWriter {
-    packs: Arc<dyn Packs>,
+    packs: SealedPacks,
     pack: PackNo,
     synced: u32,
     flushed: u32,
@@ -226,8 +253,8 @@ impl PackWriter {
     }
 
     fn flush(&mut self) -> Result<(), SealedError> {
-        self.packs
-            .write_at(self.pack, u64::from(self.flushed), &self.buffer)?;
+        let offset = u64::from(self.flushed);
+        self.packs.packs.write_at(self.pack, offset, &self.buffer)?;
         self.flushed += len_u32(self.buffer.len());
         self.buffer.clear();
         Ok(())
@@ -265,7 +292,7 @@ impl PackWriter {
     pub fn roll_back(&mut self) -> Result<(), SealedError> {
         self.buffer.clear();
         self.flushed = self.synced;
-        Ok(self.packs.truncate(self.pack, u64::from(self.synced))?)
+        self.packs.cut_unsynced(self.pack, self.synced)
     }
 }
 

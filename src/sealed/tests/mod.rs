@@ -1,3 +1,4 @@
-//! What sealing promises of records.
+//! What sealing promises of records, and of packs.
 
+mod packs;
 mod records;
