@@ -1,6 +1,6 @@
 //! An operation in progress on the open group.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 use crate::base::sync::{Arc, MutexGuard};
 use crate::format::key::Key;
@@ -18,7 +18,8 @@ pub struct Op<'a> {
     txn: &'a Txn,
     /// Held from the first change on.
     state: Option<MutexGuard<'a, State>>,
-    half_done: Cell<bool>,
+    /// Why it is half done, if it is.
+    half_done: RefCell<Option<TxnError>>,
     _turn: MutexGuard<'a, ()>,
 }
 
@@ -27,7 +28,7 @@ impl<'a> Op<'a> {
         Self {
             txn,
             state: None,
-            half_done: Cell::new(false),
+            half_done: RefCell::default(),
             _turn: turn,
         }
     }
@@ -51,8 +52,8 @@ impl<'a> Op<'a> {
     }
 
     fn checked<T>(&self, found: Result<T, TxnError>) -> Result<T, TxnError> {
-        if found.is_err() && self.state.is_some() {
-            self.half_done.set(true);
+        if let (Err(e), Some(_)) = (&found, &self.state) {
+            self.half_done.replace(Some(e.clone()));
         }
         found
     }
@@ -74,7 +75,7 @@ impl<'a> Op<'a> {
     /// Says that the operation is whole although a read has failed in it: what it was read for was
     /// left as it was.
     pub fn tolerate(&self) {
-        self.half_done.set(false);
+        self.half_done.replace(None);
     }
 
     /// Returns at most `limit` records with `from <= key < to`, ascending.
@@ -128,9 +129,13 @@ impl Drop for Op<'_> {
         let Some(state) = self.state.as_mut() else {
             return;
         };
-        if self.half_done.get() || std::thread::panicking() {
-            self.txn
-                .set_poison(state, &Arc::from("an operation could not be finished"));
+        let cause = match self.half_done.get_mut() {
+            Some(e) => Some(e.to_string()),
+            None => std::thread::panicking().then(|| "a panic".to_owned()),
+        };
+        if let Some(cause) = cause {
+            let cause = format!("an operation could not be finished: {cause}");
+            self.txn.set_poison(state, &Arc::from(cause));
         }
         if state.open.bytes > GROUP_BYTES {
             state.asked = true;
