@@ -249,11 +249,13 @@ fn records_of_small_dead_blocks_do_not_pile_up() {
     v.commit();
     let ids: Vec<_> = stored.iter().map(super::Stored::id).collect();
     drop(stored);
+    let resting = v.blocks.shared.cleaning.lock();
     for id in ids.iter().step_by(6) {
         v.release(id);
         v.commit();
     }
     assert!(v.records(Letter::Punch).len() >= 64);
+    drop(resting);
     v.clean();
     assert!(v.records(Letter::Punch).len() <= 2);
     v.audit();
