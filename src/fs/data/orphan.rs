@@ -77,7 +77,10 @@ impl Data {
             other => other?,
         };
         let xattrs = self.core.large_xattr_keys(&op, ino, &mapping.inode)?;
-        if !self.clear_step(&mut op, &mut mapping, ino, ChunkIx(0))? {
+        let stored = self.find_stored(&op, &mut mapping, ino, ChunkIx(0))?;
+        let is_all = stored.is_all;
+        stored.clear(&mut op, &mut mapping);
+        if !is_all {
             mapping.keep_cutting();
             mapping.store(&mut op, 0);
             return Ok(false);

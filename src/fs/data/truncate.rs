@@ -1,6 +1,7 @@
 //! Truncation, and the removal of stored data in bounded steps.
 
 use crate::base::{ChunkIx, Ino, PAGE_BYTES};
+use crate::format::key::Key;
 use crate::fs::FsError;
 use crate::meta::{InodeFlags, Orphan};
 use crate::txn::Op;
@@ -18,6 +19,24 @@ const STEP_GROUPS: usize = 4;
 
 /// No truncation is in progress.
 pub(super) const NO_CUT: u64 = u64::MAX;
+
+/// What is to be removed: found, with all that can fail, before the first change.
+#[derive(Default)]
+pub(super) struct Stored {
+    /// Chunks with the keys of their pages.
+    chunks: Vec<(ChunkIx, Vec<Key>)>,
+    /// Nothing else is left to remove.
+    pub(super) is_all: bool,
+}
+
+impl Stored {
+    /// Removes it.
+    pub(super) fn clear(self, op: &mut Op<'_>, mapping: &mut Mapping<'_>) {
+        for (ix, keys) in self.chunks {
+            mapping.clear(op, ix, keys);
+        }
+    }
+}
 
 impl Data {
     /// Sets the size and mtime/ctime; the other attributes are not touched.
@@ -92,28 +111,24 @@ impl Data {
         let _change = self.layout.change(ino);
         let mut op = self.core.begin()?;
         let mut mapping = Mapping::load(self, &op, ino)?;
-        if keeps {
-            self.cut_chunk(&mut op, &mut mapping, boundary, &kept)?;
-        }
+        let cut_keys = match keeps {
+            true => self.keys_to_cut(&op, &mut mapping, boundary, at)?,
+            false => Vec::new(),
+        };
         let first = self.geometry.chunk_after(size);
+        let beyond = match f.cut {
+            None => self.find_stored(&op, &mut mapping, ino, first)?,
+            Some(_) => Stored::default(),
+        };
+        if keeps {
+            self.cut_chunk(&mut op, &mut mapping, boundary, &kept, cut_keys)?;
+        }
         let now = self.core.now();
         mapping.inode.mtime = now;
         mapping.inode.ctime = now;
-        let plain = mapping.inode.flags & InodeFlags::EXTENTS == 0;
-        let groups = if plain {
-            Vec::new()
-        } else {
-            self.groups_from(&op, ino, first)?
-        };
-        if f.cut.is_none() && groups.len() <= STEP_GROUPS {
-            if plain && first == ChunkIx(0) {
-                let keys = mapping.page_keys(&op, first, 0)?;
-                mapping.clear(&mut op, first, keys);
-            }
-            for group in &groups {
-                self.clear_group(&mut op, &mut mapping, *group, first)?;
-            }
-        } else {
+        let is_done = f.cut.is_none() && beyond.is_all;
+        beyond.clear(&mut op, &mut mapping);
+        if !is_done {
             let cut = f.cut.map_or(first, |c| c.min(first));
             f.cut = Some(cut);
             mapping.keep_cutting();
@@ -130,17 +145,34 @@ impl Data {
         Ok(())
     }
 
+    /// Returns the keys of the pages that go when a chunk keeps `at` bytes: all that lie over a block,
+    /// otherwise those beyond the cut.
+    fn keys_to_cut(
+        &self,
+        op: &Op<'_>,
+        mapping: &mut Mapping<'_>,
+        ix: ChunkIx,
+        at: usize,
+    ) -> Result<Vec<Key>, FsError> {
+        let (group, slot) = self.geometry.slot(ix);
+        let from = match mapping.group(op, group)?.block(slot) {
+            Some(_) => 0,
+            None => page_index(at / PAGE_BYTES),
+        };
+        mapping.page_keys(op, ix, from)
+    }
+
     fn cut_chunk(
         &self,
         op: &mut Op<'_>,
         mapping: &mut Mapping<'_>,
         ix: ChunkIx,
         kept: &[u8],
+        keys: Vec<Key>,
     ) -> Result<(), FsError> {
         let (group, slot) = self.geometry.slot(ix);
         let e = mapping.group(op, group)?;
         if e.block(slot).is_some() {
-            let keys = mapping.page_keys(op, ix, 0)?;
             mapping.clear(op, ix, keys);
             for (page, data) in kept.chunks(PAGE_BYTES).enumerate() {
                 if !is_zero(data) {
@@ -148,12 +180,10 @@ impl Data {
                 }
             }
         } else if e.has_pages(slot) {
-            let partial = page_index(kept.len() / PAGE_BYTES);
-            for key in mapping.page_keys(op, ix, partial)? {
-                op.delete(key);
-            }
-            if let Some(data) = kept.chunks(PAGE_BYTES).nth(kept.len() / PAGE_BYTES) {
-                mapping.put_page(op, ix, partial, data);
+            keys.into_iter().for_each(|key| op.delete(key));
+            let partial = kept.len() / PAGE_BYTES;
+            if let Some(data) = kept.chunks(PAGE_BYTES).nth(partial) {
+                mapping.put_page(op, ix, page_index(partial), data);
             }
         }
         Ok(())
@@ -166,45 +196,37 @@ impl Data {
         Ok(found.into_iter().map(|(group, _)| group).collect())
     }
 
-    /// Takes everything of a group from chunk `first` on away.
-    fn clear_group(
+    /// Finds stored data from chunk `first` on, of a few groups.
+    pub(super) fn find_stored(
         &self,
-        op: &mut Op<'_>,
-        mapping: &mut Mapping<'_>,
-        group: u64,
-        first: ChunkIx,
-    ) -> Result<(), FsError> {
-        for slot in 0..crate::meta::GROUP_CHUNKS {
-            let ix = self.geometry.chunk_at(group, slot);
-            let e = mapping.group(op, group)?;
-            if ix >= first && (e.block(slot).is_some() || e.has_pages(slot)) {
-                let keys = mapping.page_keys(op, ix, 0)?;
-                mapping.clear(op, ix, keys);
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes stored data from chunk `first` on, a few groups; true if nothing is left.
-    pub(super) fn clear_step(
-        &self,
-        op: &mut Op<'_>,
+        op: &Op<'_>,
         mapping: &mut Mapping<'_>,
         ino: Ino,
         first: ChunkIx,
-    ) -> Result<bool, FsError> {
+    ) -> Result<Stored, FsError> {
+        let mut stored = Stored {
+            chunks: Vec::new(),
+            is_all: true,
+        };
         if mapping.inode.flags & InodeFlags::EXTENTS == 0 {
             if first == ChunkIx(0) {
                 let keys = mapping.page_keys(op, first, 0)?;
-                mapping.clear(op, first, keys);
+                stored.chunks.push((first, keys));
             }
-            return Ok(true);
+            return Ok(stored);
         }
         let groups = self.groups_from(op, ino, first)?;
         for group in groups.iter().take(STEP_GROUPS) {
-            self.clear_group(op, mapping, *group, first)?;
+            for slot in 0..crate::meta::GROUP_CHUNKS {
+                let ix = self.geometry.chunk_at(*group, slot);
+                let e = mapping.group(op, *group)?;
+                if ix >= first && (e.block(slot).is_some() || e.has_pages(slot)) {
+                    stored.chunks.push((ix, mapping.page_keys(op, ix, 0)?));
+                }
+            }
         }
-        Ok(groups.len() <= STEP_GROUPS)
+        stored.is_all = groups.len() <= STEP_GROUPS;
+        Ok(stored)
     }
 
     /// Goes on with a truncation; what waits for its end goes on then.
@@ -236,7 +258,9 @@ impl Data {
             Err(FsError::NoEntry) => return Ok(true),
             other => other?,
         };
-        let done = self.clear_step(&mut op, &mut mapping, ino, first)?;
+        let stored = self.find_stored(&op, &mut mapping, ino, first)?;
+        let done = stored.is_all;
+        stored.clear(&mut op, &mut mapping);
         if !done {
             mapping.keep_cutting();
         }

@@ -365,7 +365,8 @@ impl Volume {
 
     /// Returns true after a fault that [`Self::crash`] has not yet ended.
     pub(in crate::fs) fn has_failed(&self) -> bool {
-        self.faults().is_some_and(|f| f.is_dead() || f.has_failed())
+        self.faults()
+            .is_some_and(|f| f.is_dead() || f.hit().is_some())
     }
 
     /// Stops taking writes, as a store does that has failed.

@@ -28,7 +28,7 @@ struct Plan {
     reads: u64,
     changes: u64,
     fail: Option<(Call, u64)>,
-    has_failed: bool,
+    hit: Option<&'static str>,
     cut: Option<u64>,
     dead: bool,
     room_bytes: Option<u64>,
@@ -57,7 +57,7 @@ impl Faults {
                 reads: 0,
                 changes: 0,
                 fail: None,
-                has_failed: false,
+                hit: None,
                 cut: None,
                 dead: false,
                 room_bytes: None,
@@ -126,12 +126,12 @@ impl Faults {
         let mut plan = self.plan.lock();
         plan.cut = None;
         plan.fail = None;
-        plan.has_failed = false;
+        plan.hit = None;
     }
 
-    /// Returns true if a call was made to fail since the last [`Self::cancel`].
-    pub fn has_failed(&self) -> bool {
-        self.plan.lock().has_failed
+    /// Returns the first call since the last [`Self::cancel`] that was made to fail or found no room.
+    pub fn hit(&self) -> Option<&'static str> {
+        self.plan.lock().hit
     }
 
     /// Returns true if a power cut or a failure is still to come.
@@ -171,7 +171,7 @@ impl Faults {
             return Err(no_power(op));
         }
         if plan.fail == Some((Call::Read, at)) {
-            plan.has_failed = true;
+            plan.hit.get_or_insert(op);
             plan.fail = None;
             return Err(broken(op));
         }
@@ -187,17 +187,22 @@ impl Faults {
             return Err(no_power(op));
         }
         if plan.fail == Some((Call::Change, at)) {
-            plan.has_failed = true;
+            plan.hit.get_or_insert(op);
             plan.fail = None;
             return Err(broken(op));
         }
         if plan.cut == Some(at) {
             plan.dead = true;
+            plan.hit.get_or_insert(op);
             plan.cut = None;
             return Ok(Fate::Cut);
         }
-        if let Some(room) = &mut plan.room_bytes {
-            *room = room.checked_sub(bytes).ok_or(KvError::NoSpace { op })?;
+        if let Some(room) = plan.room_bytes {
+            let left = room.checked_sub(bytes);
+            if left.is_none() {
+                plan.hit.get_or_insert(op);
+            }
+            plan.room_bytes = Some(left.ok_or(KvError::NoSpace { op })?);
         }
         Ok(Fate::Done)
     }

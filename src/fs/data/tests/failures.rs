@@ -25,7 +25,7 @@ fn a_failed_landing_is_told_once_and_loses_nothing() {
     v.write_at(f, 0, &data).unwrap();
     v.faults().unwrap().fail_call(Call::Change, 0);
     assert!(v.sync(f).is_err());
-    assert!(v.faults().unwrap().has_failed());
+    assert!(v.faults().unwrap().hit().is_some());
     assert!(v.contents(f) == data);
     v.sync(f).unwrap();
     v.crash();
