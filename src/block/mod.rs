@@ -185,7 +185,7 @@ impl Blocks {
     }
 
     /// As [`Self::open`], with packs of another size.
-    fn open_sized(
+    pub(crate) fn open_sized(
         txn: Arc<Txn>,
         packs: SealedPacks,
         settings: BlockSettings,
@@ -240,6 +240,12 @@ impl Blocks {
             pack_thread: Mutex::new(pack_thread),
             cleaner: Mutex::new(cleaner),
         }))
+    }
+
+    /// Cleans at once what can be cleaned now.
+    #[cfg(test)]
+    pub(crate) fn clean(&self) -> Result<(), BlockError> {
+        self.shared.clean()
     }
 
     /// Returns the fixed properties of the store.

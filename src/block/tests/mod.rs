@@ -2,6 +2,7 @@
 
 mod clean;
 mod damage;
+mod each_call;
 mod faults;
 mod full_disk;
 mod layouts;

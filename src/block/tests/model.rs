@@ -24,16 +24,16 @@ fn content(n: usize) -> Vec<u8> {
 }
 
 /// A volume under test: the model of its latest state, and of the states that a crash may show.
-struct Run {
+pub(super) struct Run {
     draw: Draw,
     model: Model,
     /// States after each operation since the last acknowledged commit, that state first.
     since: Vec<Model>,
-    held: Vec<(usize, Stored)>,
+    pub(super) held: Vec<(usize, Stored)>,
 }
 
 impl Run {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self {
             draw: Draw(seed),
             model: Model::new(),
@@ -47,7 +47,7 @@ impl Run {
     }
 
     /// One random operation; false once the volume takes no more.
-    fn step(&mut self, v: &Volume) -> bool {
+    pub(super) fn step(&mut self, v: &Volume) -> bool {
         let n = self.draw.below(CONTENTS);
         let id = id_of(v, n);
         match self.draw.below(20) {
@@ -141,7 +141,7 @@ impl Run {
     }
 
     /// Checks a volume after a restart, and goes on from the state it is in.
-    fn check(&mut self, v: &Volume, told: &str) {
+    pub(super) fn check(&mut self, v: &Volume, told: &str) {
         let mut found = Model::new();
         let ids: BTreeMap<ContentId, usize> = (0..CONTENTS).map(|n| (id_of(v, n), n)).collect();
         for (key, _) in v.records(Letter::Block) {
@@ -170,7 +170,7 @@ fn id_of(v: &Volume, n: usize) -> ContentId {
     v.blocks.shared.packs.content_id(&content)
 }
 
-fn small(rig: &mut Rig) {
+pub(super) fn small(rig: &mut Rig) {
     rig.settings.chunk_bytes = 16 << 10;
     rig.settings.cache_bytes = 32 << 10;
     rig.pack_bytes = 64 << 10;

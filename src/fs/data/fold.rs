@@ -118,7 +118,7 @@ impl State {
 
 impl Data {
     /// Folds what is due, a bounded number of chunks.
-    pub(super) fn fold_step(&self) {
+    pub(in crate::fs) fn fold_step(&self) {
         if let Err(e) = self.find_unfolded() {
             // Logged; the pages are as good as before.
             let _logged = e;

@@ -15,7 +15,7 @@ use crate::kv::files::PackFiles;
 use crate::kv::rocks::Rocks;
 use crate::kv::{Access, Change, Family, Kv, KvError, KvRead, Packs, Pair};
 use crate::meta::Names;
-use crate::sealed::{Records, SealedPacks};
+use crate::sealed::{PACK_MAX_BYTES, Records, SealedPacks};
 use crate::txn::Txn;
 
 pub(in crate::fs) const ROOT: Caller = Caller { uid: 0, gid: 0 };
@@ -155,6 +155,7 @@ pub(in crate::fs) struct Setup {
     pub(in crate::fs) read_only: bool,
     /// Bits of the hash of names that count.
     pub(in crate::fs) name_mask: u128,
+    pub(in crate::fs) pack_bytes: u32,
 }
 
 impl Default for Setup {
@@ -163,6 +164,7 @@ impl Default for Setup {
             quota_bytes: None,
             read_only: false,
             name_mask: u128::MAX,
+            pack_bytes: PACK_MAX_BYTES,
         }
     }
 }
@@ -236,7 +238,12 @@ impl Volume {
 
     /// Returns a new volume on stores with faults.
     pub(in crate::fs) fn faulty(seed: u64) -> Self {
-        Self::on(Disk::Faulty(FaultyStore::in_memory(seed)), Setup::default())
+        Self::faulty_with(seed, Setup::default())
+    }
+
+    /// The same, opened otherwise.
+    pub(in crate::fs) fn faulty_with(seed: u64, setup: Setup) -> Self {
+        Self::on(Disk::Faulty(FaultyStore::in_memory(seed)), setup)
     }
 
     fn on(disk: Disk, setup: Setup) -> Self {
@@ -285,7 +292,8 @@ impl Volume {
             compression: Compression::Lz4,
             cache_bytes: 1 << 20,
         };
-        let opened = Blocks::open(Arc::clone(&txn), packs, settings);
+        let pack_bytes = self.setup.pack_bytes;
+        let opened = Blocks::open_sized(Arc::clone(&txn), packs, settings, pack_bytes);
         let blocks = opened.inspect_err(|_| drop(txn.close()))?;
         let mut core = Core::new(Arc::clone(&txn), clock, self.setup.read_only);
         core.names.name_mask = self.setup.name_mask;
@@ -301,10 +309,13 @@ impl Volume {
 
     /// Ends cleanly and opens again.
     pub(in crate::fs) fn reopen(&mut self) {
-        let open = self.open.take().unwrap();
-        open.fs.shutdown().unwrap();
-        drop(open);
-        self.start();
+        self.try_reopen().unwrap();
+    }
+
+    /// Ends and opens again as far as the store lets it; what has failed is not open then.
+    pub(in crate::fs) fn try_reopen(&mut self) -> Result<(), FsError> {
+        let ended = self.open.take().unwrap().fs.shutdown();
+        ended.and(self.try_start())
     }
 
     /// Ends cleanly and opens again, to read only.

@@ -104,6 +104,11 @@ impl Faults {
         self.plan.lock().room_bytes = bytes;
     }
 
+    /// Returns true if what can be written is bounded.
+    pub fn is_full(&self) -> bool {
+        self.plan.lock().room_bytes.is_some()
+    }
+
     /// Keeps every change waiting until the guard is dropped.
     pub fn pause_changes(&self) -> RwLockWriteGuard<'_, ()> {
         self.gate.write()

@@ -86,7 +86,7 @@ impl Model {
 }
 
 /// Returns true if page `n` of a version begins with `page`, zeros beyond the version's end.
-fn is_page(version: &[u8], n: usize, page: &[u8]) -> bool {
+pub(super) fn is_page(version: &[u8], n: usize, page: &[u8]) -> bool {
     let rest = version.get(n * PAGE_BYTES..).unwrap_or(&[]);
     let have = rest.len().min(page.len());
     page[..have] == rest[..have] && page[have..].iter().all(|b| *b == 0)

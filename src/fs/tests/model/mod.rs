@@ -5,9 +5,11 @@
 //! was synced, or since it was renamed if the name has survived.
 
 mod crash;
+mod each_call;
 mod state;
 mod steps;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -70,6 +72,8 @@ struct Model {
     held: BTreeMap<Ino, u64>,
     /// A failed read may have left a reference to a block.
     has_leaks: bool,
+    /// An operation was refused because the disk is full.
+    was_refused: Cell<bool>,
 }
 
 impl Model {
@@ -86,6 +90,7 @@ impl Model {
             versions: BTreeMap::new(),
             held: BTreeMap::new(),
             has_leaks: false,
+            was_refused: Cell::new(false),
         }
     }
 
@@ -144,18 +149,31 @@ impl Model {
     #[track_caller]
     fn answer<T>(&self, real: Result<T, FsError>) -> Option<T> {
         match real {
-            Err(_) if self.v.has_failed() => None,
+            Err(e) if self.is_excused(&e) => None,
             real => Some(real.unwrap()),
         }
     }
 
     fn same<T, U>(&self, real: &Result<T, FsError>, model: &Result<U, FsError>, what: &str) {
-        if real.is_err() && self.v.has_failed() {
+        if real.as_ref().is_err_and(|e| self.is_excused(e)) {
             return;
         }
         let errno = |e: Option<&FsError>| e.map_or(0, FsError::errno);
         let (real, model) = (errno(real.as_ref().err()), errno(model.as_ref().err()));
         assert_eq!(real, model, "{what}");
+    }
+
+    /// Returns true if what has failed below explains this error.
+    fn is_excused(&self, e: &FsError) -> bool {
+        let is_full = self.v.faults().is_some_and(Faults::is_full);
+        match e {
+            FsError::Io(_) => self.v.has_failed() && !is_full,
+            FsError::NoSpace if is_full => {
+                self.was_refused.set(true);
+                true
+            }
+            _ => false,
+        }
     }
 
     fn names_are_durable(&mut self) {
@@ -197,15 +215,22 @@ impl Model {
         }
     }
 
-    fn step(&mut self) {
-        match self.dice.roll(100) {
+    /// One random operation; reopens and crashes are none.
+    fn act(&mut self) {
+        match self.dice.roll(98) {
             0..15 => self.make(),
             15..40 => self.change_names(),
             40..70 => self.change_contents(),
             70..76 => self.change_attributes(),
             76..90 => self.look(),
             90..93 => self.forget(),
-            93..98 => self.sync(),
+            _ => self.sync(),
+        }
+    }
+
+    fn step(&mut self) {
+        match self.dice.roll(100) {
+            0..98 => self.act(),
             98 if self.v.faults().is_some_and(Faults::is_armed) => {}
             98 => {
                 self.v.reopen();
