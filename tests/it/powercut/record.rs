@@ -29,8 +29,8 @@ use super::notes::Moment;
 /// The kernel may keep all it knows: nothing changes but through it.
 const KEEP: Duration = Duration::from_secs(1 << 30);
 
-/// Size of the disk, in blocks of 4096 bytes: 1 GiB, so that the space a volume keeps back is small.
-const BLOCKS: u64 = 1 << 18;
+/// Size of the disk, in blocks of 4096 bytes: 4 GiB, so that nothing is saved for want of space.
+const BLOCKS: u64 = 1 << 20;
 
 /// Largest write, in bytes.
 const MAX_WRITE_BYTES: u32 = 1 << 20;
