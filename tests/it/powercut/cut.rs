@@ -12,9 +12,11 @@
 //! * What was not synced may have reached the disk or not. Of contents each 512-byte sector by itself
 //!   (of a hole each 4 KiB block), in any order; the size may have reached it without the data, which
 //!   then reads as zeros.
-//! * Entries that were not synced survive as a prefix of their order (ext4, XFS), or each on its own
-//!   (file systems that log single inodes), but never against an earlier one of the same name or the
-//!   same file.
+//! * Entries that were not synced survive as a prefix of their order (file systems with one journal:
+//!   ext4, XFS), or each on its own, but never against an earlier one of the same name or the same
+//!   file (file systems that log single inodes: Btrfs, F2FS, fast commits of ext4). Those log the
+//!   names of a file with its fsync; RocksDB needs one of the two, for it renames CURRENT before it
+//!   syncs the directory that has the manifest.
 //! * What is durable changes by itself never.
 //!
 //! Beyond it go only disks that lie about having written, or lose what they had.
@@ -54,6 +56,8 @@ pub struct Platter {
     /// Positions in the trace.
     contents: BTreeMap<Ino, Vec<usize>>,
     names: Vec<usize>,
+    /// Those of `names` whose file was synced since.
+    logged: HashSet<usize>,
     /// Operations of the trace that were seen.
     pub at: usize,
 }
@@ -65,6 +69,7 @@ impl Platter {
             durable,
             contents: BTreeMap::new(),
             names: Vec::new(),
+            logged: HashSet::new(),
             at: 0,
         }
     }
@@ -79,6 +84,9 @@ impl Platter {
                     self.durable.apply(&trace.ops[n], trace);
                 }
                 self.sync_names(trace, *ino);
+                let names = self.names.iter().copied();
+                let its = names.filter(|n| trace.ops[*n].names().is_some_and(|(_, i)| i == *ino));
+                self.logged.extend(its);
             } else {
                 self.names.push(n);
             }
@@ -114,6 +122,22 @@ impl Platter {
             }
         }
         self.names.retain(|n| !synced.contains(n));
+        self.logged.retain(|n| !synced.contains(n));
+    }
+
+    /// Returns the entries that survive where single inodes are logged, with what they follow on.
+    fn logged(&self, trace: &Trace) -> HashSet<usize> {
+        let (mut kept, mut slots, mut files) = (HashSet::new(), HashSet::new(), HashSet::new());
+        for n in self.names.iter().rev() {
+            let (its, ino) = trace.ops[*n].names().expect("only those are here");
+            let is_before = files.contains(&ino) || its.iter().any(|s| slots.contains(s));
+            if is_before || self.logged.contains(n) {
+                kept.insert(*n);
+                slots.extend(its);
+                files.insert(ino);
+            }
+        }
+        kept
     }
 
     /// Returns a disk as the power cut may leave it here.
@@ -161,12 +185,14 @@ impl Platter {
             Survives::Prefix => dice.size(long(self.names.len() + 1)),
             _ => self.names.len(),
         };
+        let logged = self.logged(trace);
         let (mut lost_slots, mut lost_files) = (HashSet::new(), HashSet::new());
         for n in self.names.iter().take(kept) {
             let op = &trace.ops[*n];
             let (slots, ino) = op.names().expect("only those are here");
             let follows = lost_files.contains(&ino) || slots.iter().any(|s| lost_slots.contains(s));
-            if follows || matches!(how, Survives::Subset) && dice.below(2) == 0 {
+            let is_lost = matches!(how, Survives::Subset) && dice.below(2) == 0;
+            if follows || is_lost && !logged.contains(n) {
                 lost_files.insert(ino);
                 lost_slots.extend(slots);
             } else {

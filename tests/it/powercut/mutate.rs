@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::cut::Choice;
-use super::disk::{Ino, Op, Trace, long};
+use super::disk::{Ino, Op, ROOT, Trace, long};
 use super::expect::Act;
 use super::recording::{Cut, Recording};
 use super::scripts::{self, Kind};
