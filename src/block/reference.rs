@@ -28,6 +28,9 @@ impl Shared {
                     shape: at.shape,
                 };
                 op.put_new(Key::block(&id), block.encode());
+                let root = op.root();
+                root.referenced_bytes += block.raw_bytes();
+                root.unique_bytes += block.raw_bytes();
                 pack.settle(op, id, at.shape.sealed_len());
                 state.blocks += 1;
                 Ok(true)
@@ -48,33 +51,26 @@ impl Shared {
         BlockRef::decode(&payload).map_err(|_| damaged("C-DECODE"))
     }
 
-    /// Adds to the references of a block, and returns it if the last one is gone.
-    fn change_refs(
-        op: &mut Op<'_>,
-        id: &ContentId,
-        change: i64,
-    ) -> Result<Option<BlockRef>, BlockError> {
-        let mut block = Self::record(op, id)?;
-        block.refs = block
-            .refs
-            .checked_add_signed(change)
-            .expect("a record has at least one reference, and fewer than 2^64 extents name it");
-        if block.refs == 0 {
-            op.delete(Key::block(id));
-            return Ok(Some(block));
-        }
-        op.put(Key::block(id), block.encode());
-        Ok(None)
-    }
-
     pub(super) fn share(&self, op: &mut Op<'_>, id: &ContentId) -> Result<(), BlockError> {
-        Self::change_refs(op, id, 1).map(drop)
+        let mut block = Self::record(op, id)?;
+        let refs = block.refs.checked_add(1);
+        block.refs = refs.expect("fewer than 2^64 extents name a block");
+        op.put(Key::block(id), block.encode());
+        op.root().referenced_bytes += block.raw_bytes();
+        Ok(())
     }
 
     pub(super) fn release(&self, op: &mut Op<'_>, id: &ContentId) -> Result<(), BlockError> {
-        let Some(block) = Self::change_refs(op, id, -1)? else {
+        let mut block = Self::record(op, id)?;
+        block.refs -= 1;
+        let root = op.root();
+        root.referenced_bytes -= block.raw_bytes();
+        if block.refs > 0 {
+            op.put(Key::block(id), block.encode());
             return Ok(());
-        };
+        }
+        root.unique_bytes -= block.raw_bytes();
+        op.delete(Key::block(id));
         let at = Location {
             place: block.place,
             shape: block.shape,

@@ -56,6 +56,9 @@ struct Content {
     inodes: u64,
     stored_bytes: u64,
     blocks: u64,
+    /// Bytes of contents that lie in blocks, over the bytes of the different blocks, both
+    /// uncompressed. 1 without blocks.
+    dedup_ratio: f64,
     generation: u64,
     epochs: Vec<Epoch>,
 }
@@ -115,6 +118,7 @@ impl From<ContentInfo> for Content {
             inodes: c.inodes,
             stored_bytes: c.stored_bytes,
             blocks: c.blocks,
+            dedup_ratio: ratio(c.referenced_bytes, c.unique_bytes),
             generation: c.generation,
             epochs: epochs.collect(),
         }
@@ -155,6 +159,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return output::document("coffer.info.v1", &document);
     }
     output::lines(&text(&document))
+}
+
+/// Returns how many times larger `all` is than `unique`, to three places.
+fn ratio(all: u64, unique: u64) -> f64 {
+    let thousandths = (u128::from(all) * 1000 + u128::from(unique) / 2).checked_div(unique.into());
+    thousandths.map_or(1.0, |n| {
+        f64::from(u32::try_from(n).unwrap_or(u32::MAX)) / 1000.0
+    })
 }
 
 fn text(d: &Document) -> String {
@@ -203,6 +215,7 @@ fn text(d: &Document) -> String {
             "stored",
             &format!("{} in {} blocks", size::show(c.stored_bytes), c.blocks),
         );
+        add("dedup", &format!("{:.2} times", c.dedup_ratio));
         add("generation", &c.generation.to_string());
         for e in &c.epochs {
             add(
@@ -267,6 +280,8 @@ mod tests {
                 inodes: 3,
                 stored_bytes: 1 << 19,
                 blocks: 8,
+                referenced_bytes: 1_000_000,
+                unique_bytes: 300_000,
                 generation: 9,
                 compression: "lz4".into(),
             }),
@@ -296,6 +311,14 @@ mod tests {
     }
 
     #[test]
+    fn the_ratio_of_nothing_is_one() {
+        let close = |a: f64, b: f64| (a - b).abs() < f64::EPSILON;
+        assert!(close(ratio(0, 0), 1.0));
+        assert!(close(ratio(u64::MAX, u64::MAX), 1.0));
+        assert!(close(ratio(7, 2), 3.5));
+    }
+
+    #[test]
     fn a_damaged_copy_of_the_header_is_told() {
         let mut info = header_only();
         info.header.damage = Some("missing".into());
@@ -309,6 +332,7 @@ mod tests {
     fn of_a_mounted_volume_all_is_told() {
         let json = serde_json::to_value(Document::from(everything())).expect("JSON");
         assert_eq!(json["used_bytes"], 1 << 20);
+        assert_eq!(json["dedup_ratio"], 3.333);
         assert_eq!(json["size_bytes"], serde_json::Value::Null);
         assert_eq!(json["epochs"][0]["state"], "active");
         assert_eq!(json["mount"]["dir"], "/mnt");

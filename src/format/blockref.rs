@@ -166,6 +166,12 @@ pub struct BlockRef {
 }
 
 impl BlockRef {
+    /// Returns the plaintext bytes of the block.
+    #[must_use]
+    pub fn raw_bytes(&self) -> u64 {
+        self.shape.raw_len.into()
+    }
+
     /// Returns the payload.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

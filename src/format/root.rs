@@ -31,6 +31,10 @@ pub struct Root {
     pub inodes: u64,
     /// Logical bytes in use, in 4096-byte pages.
     pub used_pages: u64,
+    /// Plaintext bytes of blocks, each counted as often as extents name it.
+    pub referenced_bytes: u64,
+    /// Plaintext bytes of blocks, each counted once.
+    pub unique_bytes: u64,
     /// Records per kind.
     pub counts: [u64; KIND_SLOTS],
     /// Records sealed in the active epoch.
@@ -63,6 +67,8 @@ impl Root {
             next_ino: 2,
             inodes: 0,
             used_pages: 0,
+            referenced_bytes: 0,
+            unique_bytes: 0,
             counts: [0; KIND_SLOTS],
             epoch_messages: 0,
             prev_root_hash: [0; 32],
@@ -91,6 +97,8 @@ impl Root {
             self.next_ino,
             self.inodes,
             self.used_pages,
+            self.referenced_bytes,
+            self.unique_bytes,
         ] {
             b.extend_from_slice(&n.to_le_bytes());
         }
@@ -141,6 +149,8 @@ impl Root {
         root.next_ino = r.u64()?;
         root.inodes = r.u64()?;
         root.used_pages = r.u64()?;
+        root.referenced_bytes = r.u64()?;
+        root.unique_bytes = r.u64()?;
         for c in &mut root.counts {
             *c = r.u64()?;
         }

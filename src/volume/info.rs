@@ -69,6 +69,10 @@ pub struct ContentInfo {
     pub stored_bytes: u64,
     /// Different blocks.
     pub blocks: u64,
+    /// Uncompressed bytes of blocks, each counted as often as files name it.
+    pub referenced_bytes: u64,
+    /// Uncompressed bytes of blocks, each counted once.
+    pub unique_bytes: u64,
     /// Newest durable commit.
     pub generation: u64,
     /// How new blocks are compressed: none, lz4, zstd.

@@ -233,6 +233,8 @@ impl Volume<Open> {
                 inodes: root.inodes,
                 stored_bytes: stats.stored_bytes,
                 blocks: stats.blocks,
+                referenced_bytes: root.referenced_bytes,
+                unique_bytes: root.unique_bytes,
                 generation: root.generation.0,
                 compression: compression_name(compression_of(s.settings.compression)).into(),
             }),

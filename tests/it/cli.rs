@@ -3,10 +3,11 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{PASSPHRASE, TestVolume, coffer, run, shell};
+use crate::harness::{PASSPHRASE, TestVolume, coffer, run, shell, until};
 
 /// How long one command may take, in seconds.
 const LIMIT_S: u64 = 60;
@@ -52,6 +53,24 @@ fn list_and_info_tell_where_it_is_mounted() {
         mounts.iter().all(|m| m["volume_id"] != before["volume_id"]),
         "{list}"
     );
+}
+
+#[test]
+fn info_tells_how_much_equal_data_was_found() {
+    let v = TestVolume::new();
+    let root = v.mount();
+    assert_eq!(v.info()["dedup_ratio"], 1.0);
+    shell(&root, "head -c 1M /dev/urandom | tee a > b; sync a b", 60);
+    assert_eq!(v.info()["dedup_ratio"], 2.0);
+    shell(&root, "cp a c; sync c", 60);
+    assert_eq!(v.info()["dedup_ratio"], 3.0);
+    shell(&root, "rm a b", 60);
+    let limit = Duration::from_secs(20);
+    until("what is deleted is not counted", limit, || {
+        (v.info()["dedup_ratio"] == 1.0).then_some(())
+    });
+    v.remount();
+    assert_eq!(v.info()["dedup_ratio"], 1.0);
 }
 
 #[test]

@@ -36,6 +36,9 @@ struct Check<'a> {
     /// References to blocks, by the extents of all files.
     references: BTreeMap<ContentId, u64>,
     used_pages: u64,
+    /// As the records of the blocks count them.
+    referenced_bytes: u64,
+    unique_bytes: u64,
     leaks: bool,
 }
 
@@ -55,6 +58,8 @@ pub(in crate::fs) fn check(v: &Volume, leaks: bool) {
         known: BTreeSet::new(),
         references: BTreeMap::new(),
         used_pages: 0,
+        referenced_bytes: 0,
+        unique_bytes: 0,
         leaks,
     };
     check.tree();
@@ -67,6 +72,8 @@ pub(in crate::fs) fn check(v: &Volume, leaks: bool) {
     assert!(unknown.is_empty(), "records of nobody: {unknown:?}");
     let root = op.root();
     assert_eq!(root.used_pages, check.used_pages);
+    assert_eq!(root.referenced_bytes, check.referenced_bytes);
+    assert_eq!(root.unique_bytes, check.unique_bytes);
     let inodes = check.starting_with(&Key::new(Letter::Inode, &[])).len();
     assert_eq!(root.inodes, inodes as u64);
 }
@@ -207,6 +214,8 @@ impl Check<'_> {
             let counted = self.references.remove(&id).unwrap_or(0);
             let same = block.refs == counted || self.leaks && block.refs > counted;
             assert!(same, "{counted} of {} references of {id}", block.refs);
+            self.referenced_bytes += block.refs * block.raw_bytes();
+            self.unique_bytes += block.raw_bytes();
             let (at, len) = (block.place.offset, block.shape.sealed_len());
             places
                 .entry(block.place.pack)
