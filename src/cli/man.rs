@@ -7,7 +7,7 @@ use clap::CommandFactory;
 use clap_mangen::Man;
 
 use super::exit::{Exit, Failure};
-use super::{Cli, fstab};
+use super::{Cli, fsck, fstab};
 
 /// Write the manual pages into a directory.
 #[derive(Debug, clap::Args)]
@@ -32,9 +32,9 @@ fn write_pages(dir: &Path) -> io::Result<()> {
     std::fs::create_dir_all(&commands)?;
     std::fs::create_dir_all(&helpers)?;
     clap_mangen::generate_to(Cli::command(), commands)?;
-    Man::new(fstab::command())
-        .section("8")
-        .generate_to(helpers)?;
+    for helper in [fstab::command(), fsck::fsck8::command()] {
+        Man::new(helper).section("8").generate_to(&helpers)?;
+    }
     Ok(())
 }
 
@@ -55,6 +55,8 @@ mod tests {
         }
         let helper = std::fs::read_to_string(dir.path().join("man8/mount.coffer.8"));
         assert!(helper.expect("a page").contains("secret=SOURCE"));
+        let helper = std::fs::read_to_string(dir.path().join("man8/fsck.coffer.8"));
+        assert!(helper.expect("a page").contains("fsck(8)"));
         assert!(dir.path().join("man1/coffer.1").exists());
     }
 }

@@ -1,13 +1,14 @@
 //! The command line: parse, call the volume layer, print, end with the right code.
 //!
 //! One file per command, with its arguments and what it does. Results go to standard output,
-//! everything else to standard error. The binary is also `mount.coffer`, the helper of mount(8),
-//! when it is called by that name, and the processes of a mount when `volume` starts it as one.
+//! everything else to standard error. The binary is also `mount.coffer` and `fsck.coffer`, the helpers
+//! of mount(8) and fsck(8), when it is called by one of those names, and the processes of a mount when `volume` starts it as one.
 
 mod completions;
 mod confirm;
 mod doctor;
 mod exit;
+mod fsck;
 mod fstab;
 mod info;
 mod init;
@@ -16,6 +17,7 @@ mod list;
 mod man;
 mod mount;
 mod output;
+mod progress;
 mod resize;
 mod secret;
 mod size;
@@ -70,6 +72,7 @@ enum Command {
     Key(key::Args),
     Sync(sync::Args),
     Resize(resize::Args),
+    Fsck(fsck::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -87,6 +90,7 @@ impl Command {
             Self::Key(args) => key::run(args).map(done),
             Self::Sync(args) => sync::run(args).map(done),
             Self::Resize(args) => resize::run(args).map(done),
+            Self::Fsck(args) => Ok(fsck::run(args)),
             Self::Doctor(args) => doctor::run(args),
             Self::Completions(args) => completions::run(args).map(done),
             Self::Man(args) => man::run(args).map(done),
@@ -112,6 +116,9 @@ pub fn main() -> ExitCode {
     if matches!(program, Some("mount.coffer" | "mount.fuse.coffer")) {
         return fstab::run(&args);
     }
+    if program == Some("fsck.coffer") {
+        return fsck::fsck8::run(&args);
+    }
     let done = |()| ExitCode::SUCCESS;
     let result = match args.get(1).and_then(|a| a.to_str()) {
         Some(volume::PARENT) => volume::parent_main().map(done).map_err(Failure::from),
@@ -131,7 +138,11 @@ fn run(args: &[OsString]) -> Result<ExitCode, Failure> {
         Err(e) => {
             // Help goes to standard output and is no error; if printing fails there is nobody to tell.
             let _ = e.print();
-            Ok(ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2)))
+            let code = u8::try_from(e.exit_code()).unwrap_or(2);
+            Ok(match args.get(1).is_some_and(|a| a == "fsck") && code > 0 {
+                true => fsck::Verdict::Usage.into(),
+                false => ExitCode::from(code),
+            })
         }
     }
 }

@@ -52,7 +52,7 @@ pub enum CheckError {
     #[error("the store cannot be read")]
     Store(#[from] SealedError),
     /// Whoever watches wanted no more.
-    #[error("the check was stopped")]
+    #[error("the check was stopped before its end; run it again")]
     Stopped,
 }
 

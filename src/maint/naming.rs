@@ -21,6 +21,9 @@ use super::{owners, places};
 /// Names of one inode that are told.
 const NAMES_MAX: usize = 4;
 
+/// Longest path that is told whole, in bytes: as long as the kernel takes one.
+const PATH_MAX_BYTES: usize = 4096;
+
 /// The entries that lead to some inodes: of each its directory and name.
 type Known = BTreeMap<u64, Vec<(u64, Vec<u8>)>>;
 
@@ -155,12 +158,24 @@ fn path(inodes: &Inodes, known: &Known, dir: u64, last: &[String]) -> String {
             _ => {
                 parts.push("...".into());
                 parts.reverse();
-                return parts.join("/");
+                return shortened(parts.join("/"));
             }
         }
     }
     parts.reverse();
-    format!("/{}", parts.join("/"))
+    shortened(format!("/{}", parts.join("/")))
+}
+
+/// Returns the end of a path that is longer than anybody reads.
+fn shortened(path: String) -> String {
+    let excess = path.len().saturating_sub(PATH_MAX_BYTES);
+    match path
+        .char_indices()
+        .find(|(at, _)| excess > 0 && *at >= excess)
+    {
+        Some((at, _)) => format!("...{}", path.get(at..).unwrap_or_default()),
+        None => path,
+    }
 }
 
 /// Returns a name as text: what is no text, and what steers a terminal, as `\xNN`.

@@ -1,12 +1,16 @@
 //! The check of a volume: offline with a secret, or of one that is open.
 
+use std::path::PathBuf;
+
 use crate::base::OsRng;
 use crate::base::sync::Arc;
+use crate::crypto::SecretBytes;
 use crate::format::key::Key;
 use crate::format::root::Root;
-use crate::keys;
-use crate::maint::{self, CheckError, CheckOptions, Code, Progress, Report, Target};
-use crate::sealed::Records;
+use crate::keys::{self, Peek};
+use crate::maint::{self, CheckError, CheckOptions, Code, Report, Target, Watch};
+use crate::sealed::{Records, SealedPacks};
+use crate::txn::Txn;
 
 use super::layout::Layout;
 use super::lock::Lock;
@@ -24,9 +28,9 @@ impl Volume<Locked> {
     /// be read at all. What is damaged is no error but stands in the report.
     pub fn check(
         &self,
-        secret: &crate::crypto::SecretBytes,
+        secret: &SecretBytes,
         options: CheckOptions,
-        watch: &(dyn Fn(Progress) -> bool + Sync),
+        watch: &Watch<'_>,
     ) -> Result<Report, VolumeError> {
         self.check_in(&Runtime::of_user()?, secret, options, watch)
     }
@@ -34,9 +38,9 @@ impl Volume<Locked> {
     pub(super) fn check_in(
         &self,
         runtime: &Runtime,
-        secret: &crate::crypto::SecretBytes,
+        secret: &SecretBytes,
         options: CheckOptions,
-        watch: &(dyn Fn(Progress) -> bool + Sync),
+        watch: &Watch<'_>,
     ) -> Result<Report, VolumeError> {
         let layout = Layout::new(&self.dir);
         let _lock = Lock::take(&layout.lock(), Access::ReadOnly)?;
@@ -53,9 +57,7 @@ impl Volume<Locked> {
             chunk_bytes: chunk_bytes(unlocked.chunk_bytes),
         };
         let mut report = maint::check(target, options, watch)?;
-        if let Some(damage) = self.state.peek.twin.damage() {
-            report.add(Code::HeaderTwin, damage);
-        }
+        twin(&mut report, &self.state.peek);
         if let Some(root) = readable_root(&records) {
             if root.incarnation != unlocked.incarnation {
                 return Err(VolumeError::Substituted);
@@ -107,26 +109,61 @@ fn chunk_bytes(bytes: usize) -> u32 {
     u32::try_from(bytes).expect("chunks have at most 1 MiB")
 }
 
+/// What a check of an open volume needs. Keeps its store open: it ends before the volume does.
+pub(super) struct Checker {
+    dir: PathBuf,
+    txn: Arc<Txn>,
+    packs: SealedPacks,
+    chunk_bytes: u32,
+}
+
+impl Checker {
+    /// Looks at the last commit.
+    pub(super) fn check(
+        &self,
+        options: CheckOptions,
+        watch: &Watch<'_>,
+    ) -> Result<Report, VolumeError> {
+        // What dies from now on is neither punched nor removed before the end.
+        let _pin = self.txn.pin();
+        let target = Target {
+            records: self.txn.records(),
+            packs: &self.packs,
+            chunk_bytes: self.chunk_bytes,
+        };
+        let mut report = maint::check(target, options, watch)?;
+        // The keys are in use, so that what is unreadable there now can still be mended.
+        match keys::peek(&self.dir) {
+            Ok(peek) => twin(&mut report, &peek),
+            Err(e) => report.add(Code::HeaderTwin, e.to_string()),
+        }
+        Ok(report)
+    }
+}
+
+fn twin(report: &mut Report, peek: &Peek) {
+    if let Some(damage) = peek.twin.damage() {
+        report.add(Code::HeaderTwin, damage);
+    }
+}
+
 impl Volume<Open> {
+    pub(super) fn checker(&self) -> Checker {
+        Checker {
+            dir: self.dir.clone(),
+            txn: Arc::clone(self.txn()),
+            packs: self.packs().clone(),
+            chunk_bytes: self.info().header.chunk_bytes,
+        }
+    }
+
     /// Looks whether the volume is whole as its last commit has left it; changes nothing. `watch` is
     /// told how far it has come, and returns false to stop it.
     ///
     /// # Errors
     /// When its store cannot be read at all. What is damaged is no error but stands in the report.
-    pub fn check(
-        &self,
-        options: CheckOptions,
-        watch: &(dyn Fn(Progress) -> bool + Sync),
-    ) -> Result<Report, VolumeError> {
-        let txn = self.txn();
-        // What dies from now on is neither punched nor removed before the end.
-        let _pin = txn.pin();
-        let target = Target {
-            records: txn.records(),
-            packs: self.packs(),
-            chunk_bytes: self.info().header.chunk_bytes,
-        };
-        Ok(maint::check(target, options, watch)?)
+    pub fn check(&self, options: CheckOptions, watch: &Watch<'_>) -> Result<Report, VolumeError> {
+        self.checker().check(options, watch)
     }
 }
 

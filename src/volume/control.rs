@@ -12,13 +12,15 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags};
 use serde::{Deserialize, Serialize};
 
+use crate::maint::CheckError;
+
 use super::channel::{Channel, system};
 use super::layout::failed;
 use super::runtime::{Runtime, VolumeRuntime};
 use super::slots::SlotOrder;
 use super::{
-    Info, Locked, MountInfo, Mounted, Report, SlotInfo, UmountMode, Volume, VolumeError,
-    mount_point,
+    CheckOptions, CheckReport, Finding, Info, Locked, MountInfo, Mounted, Progress, Report,
+    SlotInfo, UmountMode, Volume, VolumeError, Watch, mount_point,
 };
 
 /// How long a worker may take to say what it is: it answers from memory.
@@ -38,6 +40,8 @@ pub(super) enum Request {
     },
     /// Other slots. The secret of an administrator comes with it, and that of the slot, in pipes.
     ChangeSlots(SlotOrder),
+    /// A check; [`Answer::Checking`] and [`Answer::Found`] come before the answer to it.
+    Check(CheckOptions),
     /// The end.
     Stop(UmountMode),
 }
@@ -51,6 +55,12 @@ pub(super) enum Answer {
     Done,
     /// To [`Request::ChangeSlots`].
     Slot(SlotInfo),
+    /// How far a check has come.
+    Checking(Progress),
+    /// Something that a check has found.
+    Found(Finding),
+    /// To [`Request::Check`]: the report without what was told before.
+    Checked(Box<CheckReport>),
     /// It cannot be done.
     Failed(Report),
     /// There is no parent that could unmount any more; who asks must do it.
@@ -147,6 +157,35 @@ impl Client {
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<Answer, VolumeError> {
         ask(&self.channel, request, descriptors)?.ok_or_else(|| self.died())
+    }
+
+    /// Has the worker check its volume. Whoever stops it only has to go away.
+    pub(super) fn check(
+        &self,
+        options: CheckOptions,
+        watch: &Watch<'_>,
+    ) -> Result<CheckReport, VolumeError> {
+        let mut findings = Vec::new();
+        let mut answer = self.ask(&Request::Check(options))?;
+        loop {
+            match answer {
+                Answer::Checking(progress) if !watch(progress) => {
+                    return Err(CheckError::Stopped.into());
+                }
+                Answer::Checking(_) => {}
+                Answer::Found(finding) => findings.push(finding),
+                Answer::Checked(report) => {
+                    return Ok(CheckReport {
+                        findings,
+                        ..*report
+                    });
+                }
+                Answer::Failed(report) => return Err(report.into()),
+                _ => return Err(self.died()),
+            }
+            let next = self.channel.receive::<Answer>()?;
+            answer = next.ok_or_else(|| self.died())?.0;
+        }
     }
 
     /// Tells a worker without a parent that its mount is out of sight.

@@ -309,6 +309,9 @@ pub enum VolumeError {
     /// The file system failed.
     #[error("the file system failed")]
     Fs(#[from] FsError),
+    /// One check of a mounted volume at a time.
+    #[error("a check of this volume is under way already; wait until it has ended")]
+    CheckUnderWay,
     /// A check did not come to its end.
     #[error(transparent)]
     Check(CheckError),
@@ -356,7 +359,9 @@ impl VolumeError {
                 Kind::Policy
             }
             Self::Option { .. } => Kind::Usage,
-            Self::InUse(_) | Self::CopyInUse { .. } | Self::Busy { .. } => Kind::InUse,
+            Self::InUse(_) | Self::CopyInUse { .. } | Self::CheckUnderWay | Self::Busy { .. } => {
+                Kind::InUse
+            }
             Self::MountPoint { problem, .. } => match problem {
                 MountPointProblem::Mounted => Kind::InUse,
                 _ => Kind::Usage,

@@ -7,6 +7,7 @@
 
 mod channel;
 mod check;
+mod checking;
 mod control;
 mod error;
 mod info;
@@ -37,7 +38,7 @@ pub use crate::format::header::{Argon2Cost, Role, SlotKind};
 pub use crate::keys::read_key_file;
 pub use crate::maint::{
     ByteRange, CheckOptions, Code, Finding, Looked, Phase, Progress, Report as CheckReport,
-    Severity,
+    Severity, Watch,
 };
 pub use error::{Holder, Kind, MountPointProblem, Report, VolumeError};
 pub use info::{ContentInfo, EpochLine, HeaderInfo, Info, MountInfo, Mounted, SlotInfo};
@@ -148,6 +149,20 @@ pub fn list() -> Result<Vec<Mounted>, VolumeError> {
 /// When nothing is mounted there, or the commit fails.
 pub fn sync(target: &Path) -> Result<(), VolumeError> {
     Client::expect(target)?.ask(&Request::Sync).map(drop)
+}
+
+/// Looks whether a mounted volume is whole as its last commit has left it; its worker does so, and
+/// changes nothing. `watch` is told how far it has come, and returns false to stop it.
+///
+/// # Errors
+/// When nothing is mounted there, its store cannot be read at all, or a check is under way already.
+/// What is damaged is no error but stands in the report.
+pub fn check_mounted(
+    target: &Path,
+    options: CheckOptions,
+    watch: &Watch<'_>,
+) -> Result<CheckReport, VolumeError> {
+    Client::expect(target)?.check(options, watch)
 }
 
 /// Sets the quota of a mounted volume.

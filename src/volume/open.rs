@@ -315,7 +315,7 @@ impl Volume<Open> {
         Ok(())
     }
 
-    pub(super) fn txn(&self) -> &Txn {
+    pub(super) fn txn(&self) -> &Arc<Txn> {
         &self.state.txn
     }
 

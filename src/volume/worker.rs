@@ -22,6 +22,7 @@ use crate::fs::Fs;
 use crate::fuse::{self, FuseError, RequestCounts, ServeOptions};
 
 use super::channel::{Channel, Listener, Order, ToParent, ToWorker, system};
+use super::checking::Checking;
 use super::control::{Answer, Request};
 use super::journal::Journal;
 use super::layout::failed;
@@ -29,7 +30,9 @@ use super::parent::milliseconds_since;
 use super::runtime::{Runtime, VolumeRuntime};
 use super::signals::{Signals, wait_for};
 use super::slots::{SlotOrder, drained_pipe};
-use super::{Access, Info, Locked, MountInfo, Open, SlotInfo, UmountMode, Volume, VolumeError};
+use super::{
+    Access, CheckOptions, Info, Locked, MountInfo, Open, SlotInfo, UmountMode, Volume, VolumeError,
+};
 
 /// Threads that answer the kernel: they never wait for a sync, so a few carry all requests.
 const THREADS: std::ops::RangeInclusive<usize> = 2..=8;
@@ -146,6 +149,7 @@ fn attend(
         waiting,
         mount: mount_info(order),
         started,
+        checking: None,
     };
     let end = desk.run(&session)?;
     // The kernel may be faster than the parent's answer.
@@ -263,6 +267,8 @@ struct Desk<'a> {
     waiting: &'a mut Vec<Channel>,
     mount: MountInfo,
     started: Instant,
+    /// The last check, which may be over.
+    checking: Option<Checking>,
 }
 
 impl Desk<'_> {
@@ -411,12 +417,29 @@ impl Desk<'_> {
                 }));
                 return None;
             }
+            Request::Check(options) => {
+                self.begin_check(options, client);
+                return None;
+            }
             Request::Stop(mode) => return self.ask_for_the_end(mode, Some(client)),
         };
         if client.send(&answer).is_ok() {
             self.clients.push(client);
         }
         None
+    }
+
+    /// Begins a check for a command, unless one is under way.
+    fn begin_check(&mut self, options: CheckOptions, client: Channel) {
+        if self.checking.as_ref().is_some_and(|c| !c.is_over()) {
+            let refused = VolumeError::CheckUnderWay.report();
+            drop(client.send(&Answer::Failed(refused)));
+            return;
+        }
+        match Checking::begin(self.volume.checker(), options, client) {
+            Ok(checking) => self.checking = Some(checking),
+            Err(e) => eprintln!("coffer: ERROR {}", e.chain()),
+        }
     }
 
     /// Changes the slots with the secrets in the pipes that came with the order.

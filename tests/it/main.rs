@@ -9,6 +9,7 @@ mod databases;
 mod dice;
 mod docker;
 mod ext4;
+mod fsck;
 mod full;
 mod git;
 mod harness;
