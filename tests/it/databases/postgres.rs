@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use super::Writers;
@@ -101,12 +101,16 @@ impl Postgres {
         assert_eq!(printed, "");
     }
 
-    /// Ends all processes of the server without a word, as a dead mount leaves them.
+    /// Ends all processes of the server without a word, as a dead mount leaves them, and waits until
+    /// they have gone: the next server looks for the process that its lock names.
     fn kill(&self, postmaster: &str) {
         let script = format!(
-            "kill -QUIT {postmaster} 2>/dev/null; kill -KILL {postmaster} $(pgrep -P {postmaster}) 2>/dev/null; true"
+            "all=\"{postmaster} $(pgrep -P {postmaster} || true)\"; kill -QUIT {postmaster} || true
+            kill -KILL $all || true
+            for p in $all; do while grep -q '^State:.[^ZX]' /proc/$p/status; do sleep 0.02; done; done
+            rm -f .s.PGSQL.*.lock"
         );
-        shell(Path::new("/"), &script, 10);
+        shell(&self.socket, &script, 30);
     }
 
     fn postmaster(&self) -> String {
