@@ -4,9 +4,14 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::harness::{TestVolume, coffer, run, until};
+
+/// Held while a worker hangs, and while a dead mount is unmounted: nobody can say that the hanging
+/// worker does not serve that one.
+static HANGING: Mutex<()> = Mutex::new(());
 
 /// How long a process may take to notice something.
 const SOON: Duration = Duration::from_secs(20);
@@ -262,6 +267,7 @@ fn the_next_mount_clears_what_killed_processes_left() {
         (!is_alive(worker)).then_some(())
     });
     // So does an unmount.
+    let _none_hangs = HANGING.lock().unwrap_or_else(PoisonError::into_inner);
     umount(&volume.root(), &[]).ok();
     assert!(!volume.is_mounted());
 }
@@ -370,6 +376,7 @@ fn a_worker_that_hangs_keeps_nobody_from_other_volumes() {
     hanging.mount();
     other.mount();
     let (worker, id) = (hanging.worker(), other.id());
+    let _one = HANGING.lock().unwrap_or_else(PoisonError::into_inner);
     signal("-STOP", worker);
     let listed = run(&coffer(["list", "--json"]), 60);
     other.umount();
