@@ -86,6 +86,14 @@ fn a_whole_volume_is_clean_at_rest_and_mounted() {
         "{report}"
     );
     assert_eq!(outcome.stderr, "", "nothing is shown without a terminal");
+    let command = format!(
+        "script --quiet --return --command '{} fsck --secret {} {}' /dev/null",
+        env!("CARGO_BIN_EXE_coffer"),
+        v.secret(),
+        v.volume().display()
+    );
+    let shown = shell(v.scratch(), &command, 60);
+    assert!(shown.contains("records"), "a terminal shows a bar: {shown}");
     let after = shell(
         v.volume(),
         "find . -name lock -o -type f -print0 | sort -z | xargs -0 md5sum",

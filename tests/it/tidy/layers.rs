@@ -47,6 +47,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
+    ("indicatif", &["cli"]),
     ("rpassword", &["cli"]),
     ("serde", &["maint", "volume", "cli"]),
     ("serde_json", &["volume", "cli"]),
